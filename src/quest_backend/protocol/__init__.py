@@ -1,0 +1,1 @@
+"""The wire contract: event catalogue, payload types, error codes, limits."""
