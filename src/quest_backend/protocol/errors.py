@@ -1,4 +1,4 @@
-"""Codes of the ``error {code, message}`` event. Clients switch on the code, people read the rest."""
+"""Codes of the ``error {code, message}`` event: clients switch on them, people read the rest."""
 
 from enum import StrEnum
 

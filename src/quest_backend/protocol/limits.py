@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 DEVICE_ID_PATTERN = r"^[a-zA-Z0-9_-]{1,64}$"
 # A token names a device, so its id may not be guessable in a handful of tries.
-TOKEN_DEVICE_ID_PATTERN = r"^[a-zA-Z0-9_-]{8,64}$"
+TOKEN_DEVICE_ID_PATTERN = r"^[a-zA-Z0-9_-]{8,64}$"  # noqa: S105 - a pattern
 SESSION_ID_PATTERN = r"^[a-zA-Z0-9_.-]{1,100}$"
 
 MAX_FRAME_BYTES = 1024 * 1024

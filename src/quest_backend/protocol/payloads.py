@@ -1,10 +1,10 @@
 """Payload types of the wire, inbound ones with their bounds (schema: TypeScript Interfaces)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
 from pydantic_core import from_json, to_json
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from quest_backend.protocol import limits
 
@@ -111,9 +111,7 @@ TelemetryData = Annotated[Json, BeforeValidator(_decode_telemetry)]
 class CreateSession(BaseModel):
     """``tablet-create-session``."""
 
-    deviceIds: Annotated[
-        list[DeviceId], Field(min_length=1, max_length=limits.MAX_SESSION_DEVICES)
-    ]
+    deviceIds: Annotated[list[DeviceId], Field(min_length=1, max_length=limits.MAX_SESSION_DEVICES)]
     metadata: Annotated[
         Json | None, Field(description="participant, study, notes …; at most 100 KiB as JSON")
     ] = None

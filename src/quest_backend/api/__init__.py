@@ -1,0 +1,1 @@
+"""The REST edge: one router per resource."""

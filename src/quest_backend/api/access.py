@@ -1,0 +1,144 @@
+"""Who may call: device tokens, the admin key, and how often."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import structlog
+from fastapi import Depends, Header, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from quest_backend.api.context import context_of
+from quest_backend.api.errors import ApiError
+from quest_backend.protocol.events import DeviceType
+from quest_backend.tokens import Identity, InvalidToken
+
+log = structlog.get_logger()
+
+# Only for the OpenAPI document; the checks are below, with errors of our own form.
+_bearer = HTTPBearer(auto_error=False, description="A token of /auth/device-token")
+_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The admin key")
+
+
+class Caller:
+    """Who calls: an admin, or whom the token names."""
+
+    def __init__(self, identity: Identity | None) -> None:
+        self.identity = identity
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it came with the admin key."""
+        return self.identity is None
+
+
+def _caller(request: Request) -> Caller:
+    tokens = context_of(request).tokens
+    key = request.headers.get("x-api-key")
+    if key is not None:
+        if tokens.is_admin(key):
+            return Caller(None)
+        raise ApiError(403, "Wrong X-API-Key")
+    header = request.headers.get("authorization")
+    if header is None:
+        raise ApiError(
+            401, "Send a device token as 'Authorization: Bearer …'", {"WWW-Authenticate": "Bearer"}
+        )
+    scheme, _, token = header.partition(" ")
+    try:
+        if scheme.lower() != "bearer":
+            raise InvalidToken("not a Bearer token")
+        return Caller(tokens.read(token.strip()))
+    except InvalidToken:
+        raise ApiError(401, "Invalid or expired token", {"WWW-Authenticate": "Bearer"}) from None
+
+
+def any_token(request: Request, _: Any = Depends(_bearer), __: Any = Depends(_api_key)) -> Caller:
+    """Any device token, or the admin key."""
+    return _caller(request)
+
+
+def only(*types: DeviceType) -> Callable[..., Caller]:
+    """Tokens of these device types, or the admin key."""
+
+    def check(request: Request, _: Any = Depends(_bearer), __: Any = Depends(_api_key)) -> Caller:
+        caller = _caller(request)
+        if caller.identity is not None and caller.identity.device_type not in types:
+            raise ApiError(403, f"A {caller.identity.device_type} token may not do that")
+        return caller
+
+    return check
+
+
+def admin(
+    request: Request,
+    _: Any = Depends(_api_key),
+    x_api_key: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> None:
+    """The admin key only."""
+    context = context_of(request)
+    if x_api_key is None:
+        if "authorization" in request.headers and not _caller(request).is_admin:
+            raise ApiError(403, "Only for admins: send the X-API-Key header")
+        raise ApiError(401, "Send the admin key as X-API-Key")
+    if not context.tokens.is_admin(x_api_key):
+        raise ApiError(403, "Wrong X-API-Key")
+
+
+class HttpLimiter:
+    """Requests per client address, counted in Valkey so that they hold over several nodes."""
+
+    def __init__(self, redis_url: str, multiplier: float, timeout_s: float) -> None:
+        self._storage = RedisStorage(
+            f"async+{redis_url}",
+            implementation="redispy",
+            key_prefix="http_limits",
+            wrap_exceptions=False,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        self._limiter = FixedWindowRateLimiter(self._storage)
+        self._multiplier = multiplier
+        self._timeout_s = timeout_s
+
+    async def check(self, group: str, item: RateLimitItem, client: str) -> None:
+        """Count a request.
+
+        Raises:
+            ApiError: 429, with when to come back.
+        """
+        scaled = RateLimitItemPerSecond(
+            max(1, int(item.amount * self._multiplier)), item.get_expiry()
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if await self._limiter.hit(scaled, group, client):
+                    return
+                stats = await self._limiter.get_window_stats(scaled, group, client)
+        except Exception as error:  # noqa: BLE001 - the store's driver raises what it likes
+            # With the store away, everything that needs it answers 503; health must still answer.
+            log.warning("http_limits_not_counted", reason=str(error))
+            return
+        wait = max(1, int(stats.reset_time - time.time()) + 1)
+        raise ApiError(
+            429,
+            f"Too many requests; try again in {wait} s",
+            {"Retry-After": str(wait)},
+            retryAfter=wait,
+        )
+
+
+def limited(group: str, count: int, window_s: int = 60) -> Callable[[Request], Awaitable[None]]:
+    """At most ``count`` requests per window and client address, over all paths of ``group``."""
+    item = RateLimitItemPerSecond(count, window_s)
+
+    async def check(request: Request) -> None:
+        context = context_of(request)
+        client = request.client.host if request.client else "unknown"
+        await context.limiter.check(group, item, client)
+
+    return check

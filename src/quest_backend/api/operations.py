@@ -1,0 +1,86 @@
+"""Is it up, how is it, and its numbers."""
+
+import asyncio
+import time
+from typing import Any
+
+import psutil
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from quest_backend import __version__
+from quest_backend.api import access
+from quest_backend.api.context import Context, context_of
+from quest_backend.api.errors import ApiError
+from quest_backend.api.json import json_response
+from quest_backend.clock import Clock
+from quest_backend.protocol.publish import asyncapi
+from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.tokens import same_secret
+
+router = APIRouter(tags=["operations"])
+
+_PROBE_S = 1.0
+
+
+@router.get("/test", dependencies=[Depends(access.limited("test", 60))])
+async def test() -> dict[str, Any]:
+    """The server answers."""
+    return {"ok": True, "message": "Quest VR Backend is running", "time": Clock().iso()}
+
+
+@router.get("/health", dependencies=[Depends(access.limited("health", 60))])
+async def health(request: Request) -> Response:
+    """Whether the server and what it depends on work; 503 when something does not."""
+    context = context_of(request)
+    states = await _probe(context)
+    memory = psutil.Process().memory_info()
+    ok = all(state["ok"] for state in states.values())
+    body = {
+        "ok": ok,
+        "version": __version__,
+        "uptime": round(time.monotonic() - context.started_at, 3),
+        "memoryUsage": {"rss": memory.rss, "vms": memory.vms},
+        "timestamp": Clock().iso(),
+        "dependencies": states,
+    }
+    if not ok:
+        down = ", ".join(name for name, state in states.items() if not state["ok"])
+        body["error"] = f"Down: {down}"
+    return json_response(body, 200 if ok else 503)
+
+
+async def _probe(context: Context) -> dict[str, dict[str, Any]]:
+    states: dict[str, dict[str, Any]] = {}
+    for name, probe in context.dependencies.items():
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await probe()
+        except (StoreUnavailable, TimeoutError):
+            states[name] = {"ok": False}
+        else:
+            states[name] = {
+                "ok": True,
+                "latencyMs": round((time.monotonic() - started) * 1000, 2),
+            }
+    return states
+
+
+@router.get("/metrics", dependencies=[Depends(access.limited("metrics", 30))])
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    context = context_of(request)
+    wanted = context.settings.metrics_token
+    if wanted is not None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not same_secret(given, wanted.get_secret_value()):
+            raise ApiError(401, "Send the metrics token as 'Authorization: Bearer …'")
+    await context.node.refresh_gauges()
+    return Response(context.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/asyncapi.json", tags=["docs"])
+async def asyncapi_document() -> Response:
+    """The socket events, as AsyncAPI."""
+    return json_response(asyncapi())

@@ -1,0 +1,172 @@
+"""The server, put together: stores, socket edge, REST edge, one ASGI app."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from quest_backend import __version__
+from quest_backend.api import auth, errors, fleet, operations, sessions
+from quest_backend.api.access import HttpLimiter
+from quest_backend.api.context import Context
+from quest_backend.api.middleware import Edge
+from quest_backend.clock import Clock
+from quest_backend.fleet.devices import FleetView
+from quest_backend.metrics import Live, Metrics
+from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, SESSION_TTL_S
+from quest_backend.realtime.connections import DASHBOARDS, Connections
+from quest_backend.realtime.hub import Hub
+from quest_backend.realtime.lists import ListBroadcaster
+from quest_backend.realtime.node import Node
+from quest_backend.realtime.outbox import Outbox
+from quest_backend.realtime.server import SocketServer, asgi
+from quest_backend.settings import Settings
+from quest_backend.state.embedded import EmbeddedValkey
+from quest_backend.state.fleet import FleetStore
+from quest_backend.state.sessions import SessionStore
+from quest_backend.state.telemetry import TelemetryWriter
+from quest_backend.state.valkey import Valkey
+from quest_backend.tokens import Secrets, Tokens
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Server:
+    """The ASGI app, and the node behind it once it has started."""
+
+    app: Callable[..., Awaitable[None]]
+    rest: FastAPI
+    node: Node | None = None
+
+    def drain(self) -> None:
+        """The server goes: sockets that close now keep their places."""
+        if self.node is not None:
+            self.node.presence.draining = True
+
+
+def build(settings: Settings, made: Secrets) -> Server:
+    """The server for these settings. Nothing is started before the ASGI lifespan."""
+    metrics = Metrics()
+    tokens = Tokens(
+        made.jwt_secret,
+        made.admin_key,
+        settings.enrollment_key.get_secret_value() if settings.enrollment_key else None,
+    )
+    sockets = SocketServer(
+        ping_interval_s=settings.socket_ping_interval_ms / 1000,
+        ping_timeout_s=settings.socket_ping_timeout_ms / 1000,
+        origins=settings.allowed_origins,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        embedded = None if settings.redis_url else EmbeddedValkey(settings.data_dir)
+        url = settings.redis_url or (await embedded.start() if embedded else "")
+        timeout_s = settings.redis_timeout_ms / 1000
+        valkey = Valkey(
+            url,
+            timeout_s,
+            {
+                "device_ttl": DEVICE_STATE_TTL_S,
+                "session_ttl": SESSION_TTL_S,
+                "lock_ttl": settings.lock_ttl_seconds,
+            },
+        )
+        try:
+            await valkey.ping()
+            hub = _hub(settings, valkey, sockets, metrics)
+            node = Node(hub, tokens)
+            server.node = node
+            sockets.door = node.gateway
+            metrics.watch(hub.view, _live(node))
+            app.state.context = Context(
+                settings=settings,
+                tokens=tokens,
+                node=node,
+                metrics=metrics,
+                limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
+                dependencies={"valkey": valkey.ping},
+                started_at=time.monotonic(),
+            )
+            await node.start()
+            log.info("server_started", version=__version__, port=settings.port)
+            yield
+            await node.stop()
+        finally:
+            await valkey.close()
+            if embedded is not None:
+                await embedded.stop()
+            log.info("server_stopped")
+
+    rest = rest_app(settings, lifespan)
+    server = Server(Edge(asgi(sockets, rest), metrics), rest)
+    return server
+
+
+def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
+    """The REST edge alone; its OpenAPI document needs nothing started."""
+    rest = FastAPI(
+        title="Quest VR Backend",
+        version=__version__,
+        summary="Fleet, sessions and recordings of Meta Quest headsets. "
+        "Sockets: see /asyncapi.json.",
+        lifespan=lifespan,
+    )
+    rest.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["*"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Enrollment-Key"],
+        expose_headers=["ETag", "Retry-After"],
+    )
+    errors.install(rest)
+    for module in (operations, auth, fleet, sessions):
+        rest.include_router(module.router)
+    return rest
+
+
+def _hub(settings: Settings, valkey: Valkey, sockets: SocketServer, metrics: Metrics) -> Hub:
+    clock = Clock()
+    view = FleetView()
+    connections = Connections()
+    outbox = Outbox(sockets.sockets, metrics)
+    node_id = _node_id(settings.data_dir)
+    return Hub(
+        settings=settings,
+        clock=clock,
+        view=view,
+        store=FleetStore(valkey, clock, node_id, settings.tablet_grace_seconds),
+        sessions=SessionStore(valkey, clock),
+        telemetry=TelemetryWriter(valkey, clock),
+        connections=connections,
+        outbox=outbox,
+        lists=ListBroadcaster(view, connections, outbox, clock),
+        metrics=metrics,
+    )
+
+
+def _live(node: Node) -> Live:
+    connections = node.hub.connections
+    return Live(
+        connected_by_type=connections.count_by_type,
+        dashboard_subscribers=lambda: len(connections.room(DASHBOARDS)),
+        active_sessions=lambda: node.active_sessions,
+        dependencies_up=lambda: {"valkey": node.store_up},
+    )
+
+
+def _node_id(data_dir: Path) -> str:
+    """This server's name, the same after a restart."""
+    path = data_dir / "node-id"
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"node-{secrets.token_hex(6)}\n")
+    return path.read_text().strip()

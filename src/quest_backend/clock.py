@@ -1,0 +1,26 @@
+"""Time, passed in so that tests need not sleep."""
+
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """The real clock."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()
+
+    def unix_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return int(time.time() * 1000)
+
+    def iso(self) -> str:
+        """Now, as the wire writes it: ``2026-02-06T14:30:52.123Z``."""
+        return self.iso_of(self.unix_ms())
+
+    @staticmethod
+    def iso_of(unix_ms: int) -> str:
+        """A time in milliseconds since 1970, as the wire writes it."""
+        moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

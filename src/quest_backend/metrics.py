@@ -1,0 +1,162 @@
+"""Prometheus metrics: counters as things happen, gauges read from state at scrape time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from quest_backend.fleet.devices import FleetView, low_battery_ids
+from quest_backend.protocol.limits import LOW_BATTERY_LEVEL
+
+disable_created_metrics()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What gauges ask for at scrape time, beside the fleet."""
+
+    connected_by_type: Callable[[], dict[str, int]]
+    dashboard_subscribers: Callable[[], int]
+    active_sessions: Callable[[], int]
+    dependencies_up: Callable[[], dict[str, bool]]
+
+
+class Metrics:
+    """Every metric of the server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        ProcessCollector(registry=r)
+        PlatformCollector(registry=r)
+        GCCollector(registry=r)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=r)
+
+        def histogram(name: str, text: str, buckets: list[float], *labels: str) -> Histogram:
+            return Histogram(name, text, labels, buckets=buckets, registry=r)
+
+        minutes = [10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0]
+        self.device_connections = counter(
+            "turing_device_connections_total", "Connection events", "type", "event"
+        )
+        self.lock_operations = counter(
+            "turing_device_lock_operations_total", "Lock operations", "operation", "success"
+        )
+        self.sessions_created = counter("turing_sessions_created_total", "Sessions created")
+        self.session_duration = histogram(
+            "turing_session_duration_seconds", "Session duration", minutes
+        )
+        self.upload_duration = histogram(
+            "turing_upload_duration_seconds", "Upload duration", minutes, "file_type"
+        )
+        self.upload_size = histogram(
+            "turing_upload_size_bytes",
+            "Upload size",
+            [2.0**power for power in range(20, 38, 2)],
+            "file_type",
+        )
+        self.upload_errors = counter("turing_upload_errors_total", "Upload errors", "error_type")
+        self.upload_bytes = counter(
+            "turing_upload_bytes_total", "Total bytes uploaded", "file_type"
+        )
+        self.uploads_in_progress = 0
+        self.socket_messages = counter(
+            "turing_socket_messages_total", "Socket messages", "event_type", "direction"
+        )
+        self.socket_events = counter("turing_socket_events_total", "Events received", "event")
+        self.refused_events = counter(
+            "turing_socket_events_refused_total", "Events refused", "event", "reason"
+        )
+        self.frame_batch_size = histogram(
+            "turing_frame_batch_size", "Frames gathered per send", [1.0, 2.0, 3.0, 4.0, 5.0, 10.0]
+        )
+        self.frames_dropped = counter(
+            "turing_frames_dropped_total", "Frames throttled, replaced or skipped"
+        )
+        self.connection_duration = histogram(
+            "turing_socket_connection_duration_seconds", "Socket lifetime", minutes, "type"
+        )
+        self.http_requests = counter(
+            "turing_http_requests_total", "HTTP requests", "method", "route", "status_code"
+        )
+        self.http_duration = histogram(
+            "turing_http_request_duration_seconds",
+            "HTTP request duration",
+            [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0],
+            "method",
+            "route",
+            "status_code",
+        )
+
+    def watch(self, view: FleetView, live: Live) -> None:
+        """Read the gauges from ``view`` and ``live`` from now on."""
+        self.registry.register(_Gauges(view, live, self))
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, view: FleetView, live: Live, metrics: Metrics) -> None:
+        self._view = view
+        self._live = live
+        self._metrics = metrics
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        view = self._view
+        online = view.online()
+        connected = GaugeMetricFamily(
+            "turing_connected_devices_total", "Connected devices", labels=["type"]
+        )
+        for device_type, count in self._live.connected_by_type().items():
+            connected.add_metric([device_type], count)
+        yield connected
+        battery = GaugeMetricFamily(
+            "turing_fleet_battery_level", "Battery, percent", labels=["device_id"]
+        )
+        for device_id, telemetry in view.telemetry.items():
+            if "batteryLevel" in telemetry:
+                battery.add_metric([device_id], telemetry["batteryLevel"] * 100)
+        yield battery
+        up = GaugeMetricFamily("turing_dependency_up", "Dependency answers", labels=["name"])
+        for name, is_up in self._live.dependencies_up().items():
+            up.add_metric([name], float(is_up))
+        yield up
+        plain = {
+            "turing_locked_devices_total": (
+                "Locked devices",
+                sum(bool(device.locked_by) for device in view.devices.values()),
+            ),
+            "turing_recording_devices_total": (
+                "Recording devices",
+                sum(device.is_recording for device in online),
+            ),
+            "turing_sessions_active_total": ("Active sessions", self._live.active_sessions()),
+            "turing_uploads_in_progress": ("Active uploads", self._metrics.uploads_in_progress),
+            "turing_low_battery_devices_total": (
+                "Devices with low battery",
+                len(low_battery_ids(view, LOW_BATTERY_LEVEL)),
+            ),
+            "turing_dashboard_subscribers_total": (
+                "Dashboard subscribers",
+                self._live.dashboard_subscribers(),
+            ),
+        }
+        for name, (text, value) in plain.items():
+            yield GaugeMetricFamily(name, text, value=value)

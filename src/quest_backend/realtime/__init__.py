@@ -1,0 +1,1 @@
+"""The Socket.IO edge: a packet is checked once, a feature decides, effects are sent."""

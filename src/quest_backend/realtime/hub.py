@@ -1,0 +1,74 @@
+"""What the features of the socket edge share, and how a committed change is announced."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from quest_backend.clock import Clock
+from quest_backend.fleet.devices import Device, FleetView
+from quest_backend.metrics import Metrics
+from quest_backend.protocol import catalogue
+from quest_backend.realtime.connections import DASHBOARDS, Connections
+from quest_backend.realtime.lists import ListBroadcaster
+from quest_backend.realtime.outbox import Outbox
+from quest_backend.settings import Settings
+from quest_backend.state.fleet import FleetStore
+from quest_backend.state.sessions import SessionStore
+from quest_backend.state.telemetry import TelemetryWriter
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Hub:
+    """One node's working parts."""
+
+    settings: Settings
+    clock: Clock
+    view: FleetView
+    store: FleetStore
+    sessions: SessionStore
+    telemetry: TelemetryWriter
+    connections: Connections
+    outbox: Outbox
+    lists: ListBroadcaster
+    metrics: Metrics
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def committed(self, devices: Iterable[Device]) -> None:
+        """Devices changed in the store: tell dashboards at once, everybody by the lists."""
+        before = self.view.version
+        for device in devices:
+            if self.view.apply(device):
+                self.tell_dashboards(device.device_id)
+        if self.view.version != before:
+            self.lists.changed()
+
+    def tell_dashboards(self, device_id: str) -> None:
+        """Send a device's state as it is now."""
+        dashboards = self.connections.room(DASHBOARDS)
+        if dashboards:
+            self.outbox.send(
+                dashboards, catalogue.ON_DEVICE_TELEMETRY_UPDATED, self.view.state(device_id)
+            )
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside; a failure is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_work_failed", exc_info=error)
+
+    async def close(self) -> None:
+        """Stop what runs beside."""
+        self.lists.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,82 @@
+"""One node's socket edge, put together."""
+
+import asyncio
+
+from quest_backend.protocol.catalogue import INBOUND
+from quest_backend.realtime.connections import Connection
+from quest_backend.realtime.dashboards import Dashboards
+from quest_backend.realtime.frames import Frames
+from quest_backend.realtime.gateway import Gateway
+from quest_backend.realtime.hub import Hub
+from quest_backend.realtime.locks import Locks
+from quest_backend.realtime.presence import Presence
+from quest_backend.realtime.recording import Recording
+from quest_backend.realtime.sessions import Sessions
+from quest_backend.realtime.telemetry import Telemetry
+from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.tokens import Tokens
+
+
+class Node:
+    """The features of the socket edge behind one gateway."""
+
+    def __init__(self, hub: Hub, tokens: Tokens) -> None:
+        self.hub = hub
+        self.recording = Recording(hub)
+        self.sessions = Sessions(hub, self.recording)
+        self.presence = Presence(hub, self.recording, self.sessions)
+        self.telemetry = Telemetry(hub, self.recording)
+        self.frames = Frames(hub)
+        features = [
+            self.presence,
+            self.telemetry,
+            self.frames,
+            Locks(hub),
+            self.recording,
+            self.sessions,
+            Dashboards(hub),
+        ]
+        self.gateway = Gateway(
+            hub, tokens, features, opened=self.presence.opened, closed=self._closed
+        )
+        missing = INBOUND.keys() - self.gateway.handlers.keys()
+        if missing:
+            raise LookupError(f"events without a handler: {sorted(missing)}")
+        self.active_sessions = 0
+        self.store_up = True
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def _closed(self, connection: Connection) -> None:
+        device_id = connection.device_id
+        await self.presence.closed(connection)
+        if device_id and self.hub.connections.headset(device_id) is None:
+            self.frames.forget(device_id)
+            self.telemetry.forget(device_id)
+
+    async def start(self) -> None:
+        """Recover what was, then keep the clocks running."""
+        await self.presence.recover()
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(self.presence.keep_alive(), name="heartbeat"),
+            loop.create_task(self.presence.keep_graces(), name="graces"),
+            loop.create_task(self.presence.clean_up(), name="cleanup"),
+            loop.create_task(self.telemetry.keep_flushing(), name="telemetry"),
+        ]
+
+    async def refresh_gauges(self) -> None:
+        """Read what gauges need from the store; the last known when it is away."""
+        try:
+            self.active_sessions = await self.hub.sessions.count_active()
+            self.store_up = True
+        except StoreUnavailable:
+            self.store_up = False
+
+    async def stop(self) -> None:
+        """Stop, with the last telemetry written."""
+        self.presence.draining = True
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.hub.close()
+        await self.hub.telemetry.flush()

@@ -1,0 +1,163 @@
+"""Starting and stopping headsets, and what they say of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from quest_backend.fleet.devices import Device
+from quest_backend.fleet.recording import Command, Outcome, decide, may_control, needs
+from quest_backend.protocol import catalogue
+from quest_backend.protocol.errors import ErrorCode
+from quest_backend.realtime.connections import Connection, device_room
+from quest_backend.realtime.gateway import Refused, handles
+from quest_backend.realtime.hub import Hub
+
+_EVENTS = {
+    Command.START: catalogue.ON_TABLET_START_RECORDING,
+    Command.STOP: catalogue.ON_TABLET_STOP_RECORDING,
+}
+
+
+class Recording:
+    """Commands are explicit, never the toggle: a toggle inverts a headset that is out of step."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def send(self, devices: Sequence[Device], command: Command) -> None:
+        """Tell headsets that are here to start or stop, and remember that they were told."""
+        if not devices:
+            return
+        await self._hub.store.mark_commanded([d.device_id for d in devices], command.value)
+        for device in devices:
+            headset = self._hub.connections.headset(device.device_id)
+            if headset is not None:
+                self._hub.outbox.send(headset, _EVENTS[command])
+
+    async def stop_recording_ones(self, devices: Sequence[Device]) -> None:
+        """Stop those that record, or were just told to."""
+        await self.send([d for d in devices if d.is_online and needs(d, Command.STOP)],
+                        Command.STOP)  # fmt: skip
+
+    async def _one(self, connection: Connection, device_id: str, command: Command) -> Any:
+        hub = self._hub
+        device = (await hub.store.read([device_id])).get(device_id)
+        outcome = decide(device, hub.connections.lead_sid(connection), command)
+        if outcome is Outcome.SEND and device is not None:
+            await self.send([device], command)
+        if outcome in (Outcome.SEND, Outcome.ALREADY):
+            return {"success": True, "deviceId": device_id}
+        hub.outbox.send(connection, catalogue.ON_RECORDING_DENIED, {"deviceId": device_id})
+        return {"success": False, "deviceId": device_id, "error": outcome.value}
+
+    async def _all(self, connection: Connection, command: Command, counted: str) -> Any:
+        hub = self._hub
+        lead = hub.connections.lead_sid(connection)
+        held = await hub.store.held(lead)
+        devices = await hub.store.read(held)
+        outcomes = {device_id: decide(devices.get(device_id), lead, command) for device_id in held}
+        await self.send([devices[d] for d, what in outcomes.items() if what is Outcome.SEND],
+                        command)  # fmt: skip
+        results: dict[str, dict[str, Any]] = {
+            device_id: {"success": True}
+            if outcome in (Outcome.SEND, Outcome.ALREADY)
+            else {"success": False, "error": outcome.value}
+            for device_id, outcome in outcomes.items()
+        }
+        done = sum(result["success"] for result in results.values())
+        return {
+            "success": done == len(results) and done > 0,
+            "results": results,
+            counted: done,
+            "totalDevices": len(results),
+            **({} if results else {"error": "No devices locked by this tablet"}),
+        }
+
+    @handles(catalogue.TABLET_START_RECORDING)
+    async def start(self, connection: Connection, device_id: str) -> Any:
+        """Start one device."""
+        return await self._one(connection, device_id, Command.START)
+
+    @handles(catalogue.TABLET_STOP_RECORDING)
+    async def stop(self, connection: Connection, device_id: str) -> Any:
+        """Stop one device."""
+        return await self._one(connection, device_id, Command.STOP)
+
+    @handles(catalogue.TABLET_START_ALL_RECORDING)
+    async def start_all(self, connection: Connection) -> Any:
+        """Start all devices this tablet holds."""
+        return await self._all(connection, Command.START, "startedCount")
+
+    @handles(catalogue.TABLET_STOP_ALL_RECORDING)
+    async def stop_all(self, connection: Connection) -> Any:
+        """Stop all devices this tablet holds."""
+        return await self._all(connection, Command.STOP, "stoppedCount")
+
+    @handles(catalogue.TABLET_TOGGLE_RECORDING)
+    async def toggle(self, connection: Connection, device_id: str) -> None:
+        """Toggle one device."""
+        hub = self._hub
+        device = (await hub.store.read([device_id])).get(device_id)
+        headset = hub.connections.headset(device_id)
+        if headset is None or not may_control(device, hub.connections.lead_sid(connection)):
+            hub.outbox.send(
+                connection, catalogue.ON_RECORDING_TOGGLE_DENIED, {"deviceId": device_id}
+            )
+            return
+        hub.outbox.send(headset, catalogue.ON_TABLET_RECORDING_TOGGLED)
+
+    @handles(catalogue.TABLET_TOGGLE_ALL_RECORDING)
+    async def toggle_all(self, connection: Connection) -> None:
+        """Toggle all devices this tablet holds."""
+        hub = self._hub
+        for device_id in await hub.store.held(hub.connections.lead_sid(connection)):
+            headset = hub.connections.headset(device_id)
+            if headset is not None:
+                hub.outbox.send(headset, catalogue.ON_TABLET_RECORDING_TOGGLED)
+
+    @handles(catalogue.TABLET_GET_RECORDING_STATUS)
+    async def status(self, connection: Connection, device_id: str) -> None:
+        """Whether a headset records."""
+        device = self._hub.view.devices.get(device_id)
+        active = device is not None and device.is_online and device.is_recording
+        event = catalogue.ON_RECORDING_ACTIVE if active else catalogue.ON_RECORDING_INACTIVE
+        self._hub.outbox.send(connection, event)
+
+    @handles(catalogue.HEADSET_RECORDING_STATE)
+    async def reported(self, connection: Connection, recording: bool) -> None:
+        """What the headset says it does."""
+        identified(connection)
+        # It speaks for itself from now on; telemetry no longer has to.
+        connection.heard_recording.set()
+        await self.report(connection, recording)
+
+    async def report(self, connection: Connection, recording: bool) -> None:
+        """Commit and announce a headset's recording state."""
+        hub = self._hub
+        device_id = connection.device_id
+        device = await hub.store.report_recording(device_id, connection.sid, recording)
+        if device is None:
+            return
+        hub.committed([device])
+        room = hub.connections.room(device_room(device_id))
+        hub.outbox.send(
+            room,
+            catalogue.ON_DEVICE_RECORDING_CHANGED,
+            {"deviceId": device_id, "isRecording": recording},
+        )
+        legacy = (
+            catalogue.ON_HEADSET_RECORDING_ACTIVE
+            if recording
+            else catalogue.ON_HEADSET_RECORDING_INACTIVE
+        )
+        hub.outbox.send(room, legacy)
+
+
+def identified(connection: Connection) -> str:
+    """The headset's device id.
+
+    Raises:
+        Refused: it has not identified, or was replaced.
+    """
+    if not connection.device_id:
+        raise Refused(ErrorCode.NOT_IDENTIFIED, "Send headset-identify first")
+    return connection.device_id

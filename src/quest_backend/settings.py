@@ -1,0 +1,135 @@
+"""Settings, read from the environment. The README's table is printed from these fields."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A wrong value; the message is one clear line."""
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` refuses to start without explicit secrets"
+    )
+    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - headsets come over the lab's network
+    port: int = Field(3200, ge=1, le=65535, description="port for REST and sockets")
+    data_dir: Path = Field(Path("data"), description="embedded stores and generated secrets")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
+    allowed_origins: Annotated[list[str], NoDecode] = Field(
+        ["*"], description="origins that browsers may call from, comma-separated; `*` for any"
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="proxies whose X-Forwarded-For is believed, comma-separated"
+    )
+
+    jwt_secret: SecretStr | None = Field(
+        None, description="signs device tokens; made and kept in DATA_DIR when not set"
+    )
+    admin_api_key: SecretStr | None = Field(
+        None, description="the X-API-Key of admins; made and kept in DATA_DIR when not set"
+    )
+    enrollment_key: SecretStr | None = Field(
+        None, description="when set, device tokens need it as header X-Enrollment-Key"
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="when set, /metrics needs it as a Bearer token"
+    )
+    socket_auth: Literal["required", "optional"] = Field(
+        "required", description="`optional` lets sockets without a token in as tablets"
+    )
+
+    redis_url: str | None = Field(
+        None, description="Valkey or Redis 7+ to use; an embedded Valkey when not set"
+    )
+    redis_timeout_ms: int = Field(
+        1500, ge=50, le=60_000, description="longest wait for an answer of Valkey"
+    )
+
+    tablet_grace_seconds: float = Field(
+        60, ge=0, le=3600, description="how long a lost tablet or recording headset keeps its place"
+    )
+    lock_ttl_seconds: int = Field(7200, ge=10, description="lifetime of a lock nobody renews")
+    max_devices_per_lock_request: int = Field(
+        50, ge=1, le=1000, description="most devices in one batch lock"
+    )
+    rate_limit_multiplier: float = Field(
+        1, gt=0, description="scales every rate limit, of sockets and HTTP"
+    )
+
+    frame_throttle_ms: float = Field(
+        16, ge=0, le=10_000, description="least time between two frames of a headset"
+    )
+    frame_batch_interval_ms: float = Field(
+        33, ge=0, le=10_000, description="least time between two frames of a headset to a viewer"
+    )
+    max_frame_batch_size: int = Field(
+        5, ge=1, le=1000, description="viewers this many messages behind skip frames"
+    )
+
+    socket_ping_interval_ms: int = Field(5000, ge=100, description="time between pings")
+    socket_ping_timeout_ms: int = Field(
+        10000, ge=100, description="a client that does not answer a ping this long is gone"
+    )
+    websocket_protocol: Literal["websockets-sansio", "websockets", "wsproto"] = Field(
+        "websockets-sansio", description="uvicorn's WebSocket implementation"
+    )
+
+    session_cleanup_interval_ms: int = Field(
+        3_600_000, ge=100, description="time between two clean-ups"
+    )
+    session_expiry_ms: int = Field(
+        86_400_000, ge=1000, description="unfinished sessions without a tablet end after this"
+    )
+    offline_device_expiry_ms: int = Field(
+        604_800_000, ge=1000, description="devices offline this long leave the fleet"
+    )
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _production_is_explicit(self) -> "Settings":
+        if self.environment != "production":
+            return self
+        for name in ("jwt_secret", "admin_api_key"):
+            secret: SecretStr | None = getattr(self, name)
+            if secret is None:
+                raise ValueError(f"{name.upper()} must be set when ENVIRONMENT=production")
+            if len(secret.get_secret_value()) < 32:
+                raise ValueError(f"{name.upper()} must have at least 32 characters in production")
+        return self
+
+
+def load(**overrides: object) -> Settings:
+    """Settings from the environment, with ``overrides`` from the command line.
+
+    Raises:
+        SettingsError: one line that names the variable and what is wrong with it.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # names and values come from the CLI
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        text = problem["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name}: {text}" if name else text) from None

@@ -1,0 +1,1 @@
+"""Valkey: keys, scripts, repositories, and the embedded server."""

@@ -1,0 +1,62 @@
+-- Shared by every script. Arguments come as one JSON object; answers are flat arrays of strings.
+-- Portable: nothing here needs more than Redis 7. Key names and TTLs: docs/state.md.
+local a = cjson.decode(ARGV[1])
+local revision = nil
+
+local function rev()
+  if not revision then revision = redis.call('INCR', 'fleet:revision') end
+  return revision
+end
+
+local function touch(id, ...)
+  local key = 'device:' .. id
+  redis.call('HSET', key, 'deviceId', id, 'rev', rev(), ...)
+  redis.call('EXPIRE', key, a.device_ttl)
+end
+
+-- A device as committed: {id, name, session, field, value, ...}
+local function row(id)
+  local fields = redis.call('HGETALL', 'device:' .. id)
+  local name = redis.call('HGET', 'device_names', id) or ''
+  local session = redis.call('GET', 'device_session:' .. id) or ''
+  return {id, name, session, unpack(fields)}
+end
+
+local function rows(ids)
+  local out = {}
+  for i, id in ipairs(ids) do out[i] = row(id) end
+  return out
+end
+
+local function online(id)
+  return redis.call('HGET', 'device:' .. id, 'isOnline') == '1'
+end
+
+local function lead(identity)
+  return redis.call('HGET', 'tablet:' .. identity, 'socketId') or ''
+end
+
+local function take(id, socket)
+  redis.call('SET', 'lock:' .. id, socket, 'EX', a.lock_ttl)
+  redis.call('SADD', 'tablet_locks:' .. socket, id)
+  touch(id, 'lockedByTabletId', socket, 'lockedAt', a.now)
+end
+
+-- Free a lock whoever holds it; the holder's socket id, or ''.
+local function free(id)
+  local holder = redis.call('GET', 'lock:' .. id) or redis.call('HGET', 'device:' .. id, 'lockedByTabletId') or ''
+  redis.call('DEL', 'lock:' .. id)
+  if holder ~= '' then redis.call('SREM', 'tablet_locks:' .. holder, id) end
+  redis.call('HDEL', 'device:' .. id, 'lockedByTabletId', 'lockedAt')
+  touch(id)
+  return holder
+end
+
+-- 'free', 'mine', 'held' or 'offline', for a tablet's socket.
+local function availability(id, socket)
+  if not online(id) then return 'offline' end
+  local holder = redis.call('GET', 'lock:' .. id)
+  if not holder then return 'free' end
+  if holder == socket then return 'mine' end
+  return 'held'
+end

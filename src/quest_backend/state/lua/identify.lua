@@ -1,0 +1,11 @@
+-- A headset's socket says who it is, and takes over from an older one.
+local key = 'device:' .. a.id
+if not redis.call('GET', 'lock:' .. a.id) then
+  -- The lock expired while its server was dead.
+  redis.call('HDEL', key, 'lockedByTabletId', 'lockedAt')
+end
+touch(a.id, 'socketId', a.socket, 'nodeId', a.node, 'isOnline', '1', 'lastSeen', a.now,
+  'connectionTime', a.now)
+redis.call('ZADD', 'devices', a.now_ms, a.id)
+redis.call('ZREM', 'grace:headsets', a.id)
+return {row(a.id)}

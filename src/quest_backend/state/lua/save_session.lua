@@ -1,0 +1,23 @@
+-- Commit a session's next state, if it is still the one that was read. {} or {1, rows of freed devices}
+local key = 'session:' .. a.session
+if redis.call('HGET', key, 'rev') ~= tostring(a.expected) then return {} end
+redis.call('HSET', key, 'status', a.status, 'rev', tostring(a.expected + 1))
+if a.started_at ~= '' then redis.call('HSET', key, 'startedAt', a.started_at) end
+if a.ended_at ~= '' then redis.call('HSET', key, 'endedAt', a.ended_at) end
+redis.call('EXPIRE', key, a.session_ttl)
+redis.call('EXPIRE', 'session_devices:' .. a.session, a.session_ttl)
+local freed = {}
+if a.close then
+  redis.call('SREM', 'tablet_sessions:' .. a.identity, a.session)
+  for _, id in ipairs(a.ids) do
+    if redis.call('GET', 'device_session:' .. id) == a.session then
+      -- It may still be recording out there: it is told so when it is back.
+      if not online(id) then redis.call('HSET', 'device:' .. id, 'commanded', 'stop') end
+      redis.call('DEL', 'device_session:' .. id)
+      -- Lost in a session that is over: nothing to come back to.
+      if redis.call('ZREM', 'grace:headsets', id) == 1 and not online(id) then free(id) else touch(id) end
+      freed[#freed + 1] = id
+    end
+  end
+end
+return {1, rows(freed)}

@@ -1,0 +1,145 @@
+"""Capture sessions in Valkey."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import orjson
+
+from quest_backend.clock import Clock
+from quest_backend.fleet.devices import Device
+from quest_backend.fleet.sessions import Session, is_open
+from quest_backend.protocol.payloads import DeviceSessionStatus, SessionState, UploadState
+from quest_backend.state import keys
+from quest_backend.state.fleet import device_of
+from quest_backend.state.valkey import Valkey
+
+
+def session_of(fields: dict[str, str]) -> Session:
+    """A session from its hash."""
+    status = fields["status"]
+    if status not in get_args(SessionState):
+        raise ValueError(f"session {fields['sessionId']} has unknown status {status!r}")
+    return Session(
+        session_id=fields["sessionId"],
+        tablet_id=fields["tabletId"],
+        tablet_identity=fields.get("tabletIdentity", ""),
+        device_ids=tuple(orjson.loads(fields["deviceIds"])),
+        status=status,  # type: ignore[arg-type]  # checked above
+        created_at=fields["createdAt"],
+        started_at=fields.get("startedAt", ""),
+        ended_at=fields.get("endedAt", ""),
+        metadata=orjson.loads(fields.get("metadata") or "{}"),
+        locks_taken=tuple(orjson.loads(fields.get("locksTaken") or "[]")),
+        revision=int(fields.get("rev", 0)),
+    )
+
+
+class SessionStore:
+    """The sessions' truth."""
+
+    def __init__(self, valkey: Valkey, clock: Clock) -> None:
+        self._valkey = valkey
+        self._clock = clock
+
+    async def create(
+        self, session_id: str, identity: str, device_ids: Sequence[str], metadata: dict[str, Any]
+    ) -> tuple[list[str], list[Device]]:
+        """Lock what is free and make a session of it.
+
+        Outcome per device (free, mine: taken; held, offline, busy: not), and the session's
+        devices as committed, none when nothing was free and so nothing was made.
+        """
+        outcomes, rows = await self._valkey.script(
+            "create_session",
+            session=session_id,
+            identity=identity,
+            ids=list(device_ids),
+            metadata=orjson.dumps(metadata).decode(),
+            now=self._clock.iso(),
+            now_ms=self._clock.unix_ms(),
+        )
+        return outcomes, [device_of(row) for row in rows]
+
+    async def load(self, session_id: str) -> Session | None:
+        """The session, or None."""
+        fields = await self._valkey.call(self._valkey.client.hgetall(keys.session(session_id)))
+        return session_of(fields) if fields else None
+
+    async def save(self, before: Session, after: Session) -> list[Device] | None:
+        """Commit ``after`` if Valkey still has ``before``; else None.
+
+        The devices a closed session lets go, as committed.
+        """
+        answer = await self._valkey.script(
+            "save_session",
+            session=after.session_id,
+            identity=after.tablet_identity,
+            expected=before.revision,
+            status=after.status,
+            started_at=after.started_at,
+            ended_at=after.ended_at,
+            ids=list(after.device_ids),
+            close=is_open(before) and not is_open(after),
+            now=self._clock.iso(),
+        )
+        return [device_of(row) for row in answer[1]] if answer else None
+
+    async def of_tablet(self, identity: str) -> list[Session]:
+        """The tablet's sessions that are not completed, newest first."""
+        ids = await self._valkey.call(self._valkey.client.smembers(keys.tablet_sessions(identity)))
+        loaded = [await self.load(session_id) for session_id in ids]
+        sessions = [session for session in loaded if session is not None and is_open(session)]
+        return sorted(sessions, key=lambda s: (s.created_at, s.session_id), reverse=True)
+
+    async def all(self) -> list[Session]:
+        """Every session that Valkey still has, newest first."""
+        client = self._valkey.client
+        ids = await self._valkey.call(client.zrevrange(keys.SESSIONS, 0, -1))
+        found: list[Session] = []
+        for start in range(0, len(ids), 500):
+            pipe = client.pipeline(transaction=False)
+            for session_id in ids[start : start + 500]:
+                pipe.hgetall(keys.session(session_id))
+            answers = await self._valkey.call(pipe.execute())
+            found.extend(session_of(fields) for fields in answers if fields)
+        return found
+
+    async def count_active(self) -> int:
+        """How many sessions of all tablets are not completed."""
+        client = self._valkey.client
+        identities = await self._valkey.call(client.smembers(keys.TABLETS))
+        pipe = client.pipeline(transaction=False)
+        for identity in identities:
+            pipe.scard(keys.tablet_sessions(identity))
+        return sum(await self._valkey.call(pipe.execute())) if identities else 0
+
+    async def forget_expired(self) -> int:
+        """Drop index entries of sessions that Valkey has let expire; how many."""
+        client = self._valkey.client
+        ids = await self._valkey.call(client.zrange(keys.SESSIONS, 0, -1))
+        gone = 0
+        for session_id in ids:
+            if not await self._valkey.call(client.exists(keys.session(session_id))):
+                gone += await self._valkey.call(client.zrem(keys.SESSIONS, session_id))
+        return gone
+
+    async def device_statuses(self, session: Session) -> list[DeviceSessionStatus]:
+        """Each device's part, in the session's order."""
+        fields = await self._valkey.call(
+            self._valkey.client.hgetall(keys.session_devices(session.session_id))
+        )
+
+        def upload_status(device_id: str) -> UploadState:
+            text = fields.get(f"{device_id}:uploadStatus", "pending")
+            return text if text in get_args(UploadState) else "pending"
+
+        return [
+            {
+                "deviceId": device_id,
+                "isRecording": fields.get(f"{device_id}:isRecording") == "1",
+                "frameCount": int(float(fields.get(f"{device_id}:frameCount", 0))),
+                "uploadProgress": float(fields.get(f"{device_id}:uploadProgress", 0)),
+                "uploadStatus": upload_status(device_id),
+            }
+            for device_id in session.device_ids
+        ]

@@ -1,0 +1,75 @@
+"""The connection to Valkey: timeouts, one retry, and the scripts."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError, ResponseError
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
+    """Valkey did not answer in time. Nothing is known to have changed; try again."""
+
+
+@cache
+def _source(name: str) -> str:
+    folder = resources.files("quest_backend.state") / "lua"
+    return (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+
+
+class Valkey:
+    """A pool of connections, each call bounded by ``timeout_s``."""
+
+    def __init__(self, url: str, timeout_s: float, constants: dict[str, Any] | None = None) -> None:
+        self.client: redis.Redis = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            max_connections=64,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
+            health_check_interval=0,
+        )
+        self._timeout_s = timeout_s
+        self._constants = constants or {}
+        self._scripts: dict[str, Any] = {}
+
+    async def call(self, command: Awaitable[Any]) -> Any:
+        """The answer of a command, as untyped as redis-py's own (its stubs mix text and bytes).
+
+        Raises:
+            StoreUnavailable: no connection, or no answer in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await command
+        except ResponseError:
+            raise  # a bug of ours, not an outage
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"the state store does not answer: {error}") from error
+
+    async def script(self, name: str, /, **arguments: Any) -> Any:
+        """Run ``lua/{name}.lua`` with ``arguments`` (those that are None are left out).
+
+        Raises:
+            StoreUnavailable: as ``call``.
+        """
+        if name not in self._scripts:
+            self._scripts[name] = self.client.register_script(_source(name))
+        given = {key: value for key, value in arguments.items() if value is not None}
+        payload = json.dumps({**self._constants, **given})
+        return await self.call(self._scripts[name](args=[payload]))
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when Valkey is away."""
+        await self.call(self.client.ping())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
