@@ -1,0 +1,27 @@
+"""Run a command that dies with the server: ``python child.py PARENT_PID COMMAND...``.
+
+A server killed with -9 must leave no orphan that goes on writing into its data directory. Linux
+tells a process of its parent's death (prctl PR_SET_PDEATHSIG, which survives exec).
+"""
+
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Tie this process to its parent, then become the command."""
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        return  # it died before we asked to be told
+    os.execv(command[0], command)  # noqa: S606 - the server's own command, no shell
+
+
+if __name__ == "__main__":
+    main()
