@@ -17,7 +17,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all contract tests; each test uses device ids of its own."""
     running = Server(tmp_path_factory.mktemp("server")).start()
     yield running
-    assert running.stop() == 0
+    assert running.stop() in (0, -15)  # uvicorn ends by the signal that it was sent
     log = running.log.read_text()
     assert "event_failed" not in log, log
     assert "background_work_failed" not in log, log

@@ -12,6 +12,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -50,7 +51,7 @@ class Edge:
 
         try:
             if _announced(scope) > MAX_BODY_BYTES:
-                await _refuse_body(sending)
+                await _refuse_body(receive, sending)
             else:
                 await self._app(scope, _bounded(receive), sending)
         finally:
@@ -87,7 +88,14 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-async def _refuse_body(send: Send) -> None:
+async def _refuse_body(receive: Receive, send: Send) -> None:
+    # Most clients read the answer only after they have sent the body, so take a fair part of it.
+    taken = 0
+    while taken < MAX_DISCARDED_BYTES:
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
     body = b'{"ok":false,"error":"Body too large: at most %d bytes"}' % MAX_BODY_BYTES
     await send(
         {

@@ -98,7 +98,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio is u
         return sockets
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
-        self._who[sid] = self.door.authenticate(environ, auth)
+        try:
+            self._who[sid] = self.door.authenticate(environ, auth)
+        except ConnectionRefusedError as error:
+            # Only their own exception carries the reason to the client's connect_error.
+            raise socketio.exceptions.ConnectionRefusedError(str(error)) from error
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         await self.door.closed(sid, reason)
@@ -111,27 +115,22 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio is u
         if isinstance(data, bytes):
             self._attachment(sid, eio_sid)
             return
-        try:
-            packet = sio_packet.Packet(encoded_packet=data)
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError):
+        packet = _decode(data)
+        if packet is None:
             self.door.malformed(sid, "not a Socket.IO packet")
             return
         await self._packet(sid, eio_sid, packet)
 
     async def _before_connect(self, eio_sid: str, data: Any) -> None:
-        try:
-            packet = sio_packet.Packet(encoded_packet=data)
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError):
-            return
-        if packet.packet_type != sio_packet.CONNECT:
+        packet = _decode(data)
+        if packet is None or packet.packet_type != sio_packet.CONNECT:
             return
         await self._handle_connect(eio_sid, packet.namespace, packet.data)
         sid = self.manager.sid_from_eio_sid(eio_sid, "/")
         if sid is None:
             return
-        who = self._who.pop(sid, None)
-        if who is not None and self.manager.is_connected(sid, "/"):
-            await self.door.opened(sid, eio_sid, who)
+        if sid in self._who and self.manager.is_connected(sid, "/"):
+            await self.door.opened(sid, eio_sid, self._who.pop(sid))
 
     async def _packet(self, sid: str, eio_sid: str, packet: Any) -> None:
         kind = packet.packet_type
@@ -166,6 +165,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio is u
     async def hang_up(self, eio_sid: str) -> None:
         """Close a client's connection."""
         await self.eio.disconnect(eio_sid)
+
+
+def _decode(data: Any) -> Any:
+    """A Socket.IO packet, or None. Its type is an ASCII digit: ``int`` reads those of any script."""
+    if not isinstance(data, str) or data[:1] not in tuple("0123456"):
+        return None
+    try:
+        return sio_packet.Packet(encoded_packet=data)
+    except ValueError:
+        return None
 
 
 def _is_event(data: Any) -> bool:

@@ -1,0 +1,185 @@
+"""The state store, on Valkey 9 and on Redis 7."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from quest_backend.clock import Clock
+from quest_backend.fleet.sessions import Action, advance
+from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, LOCK_TTL_S, SESSION_TTL_S
+from quest_backend.state.fleet import FleetStore
+from quest_backend.state.sessions import SessionStore
+from quest_backend.state.telemetry import TelemetryWriter
+from quest_backend.state.valkey import StoreUnavailable, Valkey
+
+pytestmark = pytest.mark.asyncio
+
+
+class Store:
+    def __init__(self, valkey: Valkey, clock: Clock) -> None:
+        self.valkey = valkey
+        self.fleet = FleetStore(valkey, clock, "node-1", grace_s=60)
+        self.sessions = SessionStore(valkey, clock)
+        self.telemetry = TelemetryWriter(valkey, clock)
+
+    async def ttl(self, key: str) -> int:
+        return int(await self.valkey.call(self.valkey.client.ttl(key)))
+
+    async def get(self, key: str) -> object:
+        return await self.valkey.call(self.valkey.client.get(key))
+
+
+class SetClock(Clock):
+    def __init__(self) -> None:
+        self.ms = 1_770_388_252_000
+
+    def unix_ms(self) -> int:
+        return self.ms
+
+
+@asynccontextmanager
+async def opened(url: str, clock: Clock | None = None) -> AsyncIterator[Store]:
+    constants = {
+        "device_ttl": DEVICE_STATE_TTL_S,
+        "session_ttl": SESSION_TTL_S,
+        "lock_ttl": LOCK_TTL_S,
+    }
+    valkey = Valkey(url, 2, constants)
+    try:
+        yield Store(valkey, clock or Clock())
+    finally:
+        await valkey.close()
+
+
+async def test_keys_types_and_lifetimes_are_the_schemas(store_url: str) -> None:
+    async with opened(store_url) as store:
+        client = store.valkey.client
+        await store.fleet.tablet_here("TABLET_1", "sock-t")
+        await store.fleet.identify("Q1", "sock-h")
+        await store.fleet.lock("TABLET_1", ["Q1"])
+        store.telemetry.put("Q1", {"batteryLevel": 0.5}, Clock().iso(), "")
+        await store.telemetry.flush()
+        await store.sessions.create("session_1_x", "TABLET_1", ["Q1"], {"a": 1})
+        device = await store.valkey.call(client.hgetall("device:Q1"))
+        assert device["isOnline"] == "1"
+        assert device["lockedByTabletId"] == "sock-t"
+        assert device["lockedAt"].endswith("Z")
+        assert await store.get("lock:Q1") == "sock-t"
+        assert await store.valkey.call(client.smembers("tablet_locks:sock-t")) == {"Q1"}
+        assert await store.get("telemetry:Q1") == '{"batteryLevel":0.5}'
+        session = await store.valkey.call(client.hgetall("session:session_1_x"))
+        assert session["deviceIds"] == '["Q1"]'
+        assert session["status"] == "pending"
+        for key, lifetime in (("device:Q1", 86400), ("lock:Q1", 7200), ("telemetry:Q1", 300),
+                              ("session:session_1_x", 604800)):  # fmt: skip
+            assert lifetime - 5 < await store.ttl(key) <= lifetime, key
+        assert await store.ttl("tablet_locks:sock-t") == -1
+
+
+async def test_racing_batches_never_both_win(store_url: str) -> None:
+    ids = [f"Q{number}" for number in range(50)]
+    async with opened(store_url) as one, opened(store_url) as other:
+        await one.fleet.tablet_here("T1", "s1")
+        await other.fleet.tablet_here("T2", "s2")
+        for device_id in ids:
+            await one.fleet.identify(device_id, f"h-{device_id}")
+        for _ in range(30):
+            (a, _), (b, _) = await asyncio.gather(
+                one.fleet.lock("T1", ids), other.fleet.lock("T2", ids[::-1])
+            )
+            won = [x in ("free", "mine") for x in a]
+            lost = [x in ("free", "mine") for x in b[::-1]]
+            assert all(mine != theirs for mine, theirs in zip(won, lost, strict=True))
+            await one.fleet.unlock("T1")
+            await other.fleet.unlock("T2")
+            assert await one.fleet.held("s1") == []
+
+
+async def test_late_goodbye_of_a_replaced_socket_changes_nothing(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.identify("Q1", "old")
+        await store.fleet.identify("Q1", "new")
+        assert await store.fleet.headset_gone("Q1", "old") is None
+        assert (await store.fleet.read(["Q1"]))["Q1"].is_online
+        assert await store.fleet.report_recording("Q1", "old", recording=True) is None
+
+
+async def test_graces_are_claimed_once(store_url: str) -> None:
+    clock = SetClock()
+    async with opened(store_url, clock) as store:
+        await store.fleet.tablet_here("T1", "s1")
+        await store.fleet.identify("Q1", "h1")
+        await store.fleet.lock("T1", ["Q1"])
+        assert await store.fleet.tablet_gone("T1", "not the lead") == "stale"
+        assert await store.fleet.tablet_gone("T1", "s1") == "grace"
+        clock.ms += 59_000
+        assert await store.fleet.due_tablets() == []
+        clock.ms += 1_000
+        claims = await asyncio.gather(*(store.fleet.due_tablets() for _ in range(5)))
+        assert sorted(claims, key=len)[-1] == [("T1", "s1")]
+        assert sum(map(len, claims)) == 1
+
+
+async def test_a_returning_tablet_gets_its_locks_under_its_new_socket(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "s1")
+        await store.fleet.identify("Q1", "h1")
+        await store.fleet.lock("T1", ["Q1"])
+        await store.sessions.create("session_2", "T1", ["Q1"], {})
+        await store.fleet.tablet_gone("T1", "s1")
+        here = await store.fleet.tablet_here("T1", "s2")
+        assert [device.locked_by for device in here.moved] == ["s2"]
+        assert here.session_ids == ("session_2",)
+        assert await store.get("lock:Q1") == "s2"
+        assert await store.fleet.held("s1") == []
+        session = await store.sessions.load("session_2")
+        assert session is not None
+        assert session.tablet_id == "s2"
+        assert await store.fleet.due_tablets() == []
+
+
+async def test_of_two_saves_from_the_same_state_one_is_refused(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "s1")
+        await store.fleet.identify("Q1", "h1")
+        await store.sessions.create("session_3", "T1", ["Q1"], {})
+        before = await store.sessions.load("session_3")
+        assert before is not None
+        now = Clock().iso()
+        saves = await asyncio.gather(
+            store.sessions.save(before, advance(before, Action.START, now)),
+            store.sessions.save(before, advance(before, Action.END, now)),
+        )
+        assert [save is None for save in saves].count(True) == 1
+
+
+async def test_history_keeps_one_sample_per_five_minutes(store_url: str) -> None:
+    clock = SetClock()
+    async with opened(store_url, clock) as store:
+        await store.fleet.sample_history("Q1", {"n": 1})
+        await store.fleet.sample_history("Q1", {"n": 2})
+        assert await store.fleet.history("Q1") == [{"n": 1}]
+        clock.ms += 25 * 3600 * 1000
+        assert await store.fleet.history("Q1") == []
+
+
+async def test_long_offline_devices_leave_the_fleet_but_keep_their_names(store_url: str) -> None:
+    clock = SetClock()
+    async with opened(store_url, clock) as store:
+        await store.fleet.identify("Q1", "h1")
+        await store.fleet.rename("Q1", "Bench 1")
+        await store.fleet.headset_gone("Q1", "h1")
+        clock.ms += 8 * 86_400_000
+        limit = clock.ms - 7 * 86_400_000
+        assert await store.fleet.forget_offline_since(limit, {"Q1"}) == []
+        assert await store.fleet.forget_offline_since(limit, set()) == ["Q1"]
+        assert await store.fleet.load_all() == []
+        assert (await store.fleet.identify("Q1", "h2")).custom_name == "Bench 1"
+
+
+async def test_a_store_that_is_away_is_a_clear_error() -> None:
+    async with opened("redis://127.0.0.1:1/0") as store:
+        with pytest.raises(StoreUnavailable):
+            await store.fleet.identify("Q1", "h1")
