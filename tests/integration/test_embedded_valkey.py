@@ -3,105 +3,158 @@
 import asyncio
 import os
 import signal
-import subprocess
+import stat
 import sys
-import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import redis.asyncio as redis
 
-from quest_backend.state.embedded import DataDirInUseError, EmbeddedValkey
+from quest_backend.state import embedded
+from quest_backend.state.embedded import (
+    DataDirInUseError,
+    EmbeddedValkey,
+    EmbeddedValkeyError,
+    next_pause,
+)
 
 pytestmark = pytest.mark.asyncio
 
+# As the server runs it: under uvloop, which starts children by itself.
+_PARENT = """
+import pathlib, sys, asyncio, uvloop
+from quest_backend.state.embedded import EmbeddedValkey
+async def main():
+    valkey = EmbeddedValkey(pathlib.Path(sys.argv[1]))
+    print(await valkey.start(), valkey.pid, flush=True)
+    await asyncio.sleep(60)
+uvloop.run(main())
+"""
 
-async def _set(url: str, value: str) -> None:
-    client = redis.Redis.from_url(url)
-    await client.config_set("appendfsync", "always")
-    await client.set("k", value)
-    await client.aclose()
 
-
-async def _get(url: str) -> object:
-    client = redis.Redis.from_url(url, decode_responses=True)
+@asynccontextmanager
+async def started(data_dir: Path) -> AsyncIterator[EmbeddedValkey]:
+    valkey = EmbeddedValkey(data_dir)
+    await valkey.start()
     try:
-        return await client.get("k")
+        yield valkey
     finally:
-        await client.aclose()
-
-
-async def test_data_survive_a_restart(tmp_path: Path) -> None:
-    for value in ("one", "two"):
-        valkey = EmbeddedValkey(tmp_path)
-        url = await valkey.start()
-        if value == "two":
-            assert await _get(url) == "one"
-        await _set(url, value)
         await valkey.stop()
 
 
-async def test_a_crashed_valkey_is_restarted_with_its_data(tmp_path: Path) -> None:
-    valkey = EmbeddedValkey(tmp_path)
-    url = await valkey.start()
-    await _set(url, "kept")
-    before = valkey.pid
-    assert before is not None
-    os.kill(before, signal.SIGKILL)
-    async with asyncio.timeout(10):
-        while valkey.pid in (None, before):
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not condition():  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.02)
-        while True:
-            try:
-                assert await _get(url) == "kept"
-                break
-            except redis.ConnectionError:
-                await asyncio.sleep(0.02)
-    await valkey.stop()
+
+
+async def write(url: str, value: str) -> None:
+    """Set k, on the disk before this returns."""
+    async with redis.Redis.from_url(url) as client:
+        await client.config_set("appendfsync", "always")
+        await client.set("k", value)
+
+
+async def read(url: str) -> object:
+    async with redis.Redis.from_url(url, decode_responses=True) as client:
+        return await client.get("k")
+
+
+def gone(pid: int) -> bool:
+    """Ended; in a container nobody may collect it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def test_data_survive_a_restart(tmp_path: Path) -> None:
+    async with started(tmp_path) as valkey:
+        assert valkey.running
+        await write(valkey.url, "kept")
+    assert not valkey.running
+    async with started(tmp_path) as valkey:
+        assert await read(valkey.url) == "kept"
+
+
+async def test_a_crashed_valkey_is_restarted_with_its_data(tmp_path: Path) -> None:
+    async with started(tmp_path) as valkey:
+        await write(valkey.url, "kept")
+        before = valkey.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: valkey.pid not in (None, before))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert await read(valkey.url) == "kept"
+                    break
+                except redis.ConnectionError:
+                    await asyncio.sleep(0.02)
+
+
+async def test_a_valkey_that_keeps_dying_is_restarted_ever_more_slowly() -> None:
+    """Also one that answers before it dies; a long life is a new beginning."""
+    pauses = [0.05]
+    for _ in range(10):
+        pauses.append(next_pause(pauses[-1], lived_s=1))
+    assert pauses[1:4] == [0.1, 0.2, 0.4]
+    assert pauses[-1] == 5
+    assert next_pause(5, lived_s=60) == 0.05
 
 
 async def test_a_data_directory_has_one_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quest_backend.state.embedded._LOCK_WAIT_S", 0.2)
-    valkey = EmbeddedValkey(tmp_path)
-    await valkey.start()
-    with pytest.raises(DataDirInUseError, match="in use by another server"):
-        await EmbeddedValkey(tmp_path).start()
-    await valkey.stop()
+    monkeypatch.setattr(embedded, "_LOCK_WAIT_S", 0.2)
+    async with started(tmp_path) as valkey:
+        with pytest.raises(DataDirInUseError, match="in use by another server"):
+            await EmbeddedValkey(tmp_path).start()
+        assert await read(valkey.url) is None  # the owner is not disturbed
 
 
-async def test_only_a_unix_socket_is_open_also_at_the_end_of_a_long_path(tmp_path: Path) -> None:
+async def test_only_a_unix_socket_of_the_owner_is_open(tmp_path: Path) -> None:
+    async with started(tmp_path) as valkey:
+        assert valkey.url == f"unix://{tmp_path}/valkey/valkey.sock"
+        assert stat.S_IMODE((tmp_path / "valkey" / "valkey.sock").stat().st_mode) == 0o700
+        assert psutil.Process(valkey.pid).net_connections("inet") == []
+
+
+async def test_a_path_too_long_for_a_socket_gets_a_private_one(tmp_path: Path) -> None:
     valkey = EmbeddedValkey(tmp_path / ("deep" * 30))
-    url = await valkey.start()
-    await _set(url, "x")
-    assert valkey.pid is not None
-    assert psutil.Process(valkey.pid).net_connections("inet") == []
-    await valkey.stop()
+    for expected in (None, "kept"):
+        folder = Path((await valkey.start()).removeprefix("unix://")).parent
+        assert not folder.is_relative_to(tmp_path)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert await read(valkey.url) == expected
+        await write(valkey.url, "kept")
+        await valkey.stop()
+        assert not folder.exists()
 
 
-async def test_a_killed_server_leaves_no_orphan(tmp_path: Path) -> None:
-    code = (
-        "import asyncio, pathlib, sys\n"
-        "from quest_backend.state.embedded import EmbeddedValkey\n"
-        "async def main():\n"
-        "    valkey = EmbeddedValkey(pathlib.Path(sys.argv[1]))\n"
-        "    await valkey.start()\n"
-        "    print(valkey.pid, flush=True)\n"
-        "    await asyncio.sleep(60)\n"
-        "asyncio.run(main())\n"
+async def test_a_valkey_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "get_binary_path", lambda: tmp_path / "absent")
+    with pytest.raises(EmbeddedValkeyError, match=r"(?s)ended at once.*absent: No such file"):
+        await EmbeddedValkey(tmp_path).start()
+    monkeypatch.undo()
+    async with started(tmp_path):  # the failed one let go of the directory
+        pass
+
+
+async def test_a_killed_server_leaves_no_orphan_and_its_directory_free(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PARENT, str(tmp_path), stdout=asyncio.subprocess.PIPE
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-    assert not psutil.pid_exists(pid)
-    valkey = EmbeddedValkey(tmp_path)
-    await valkey.start()
-    await valkey.stop()
+    assert parent.stdout is not None
+    url, pid = (await parent.stdout.readline()).decode().split()
+    await write(url, "kept")
+    parent.kill()
+    async with started(tmp_path) as valkey:
+        assert gone(int(pid))
+        assert await read(valkey.url) == "kept"
+    await parent.communicate()

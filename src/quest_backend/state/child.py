@@ -1,4 +1,4 @@
-"""Run a command that dies with the server: ``python child.py PARENT_PID COMMAND...``.
+"""Run a command that dies with the server: ``python child.py PARENT_PID -- COMMAND...``.
 
 A server killed with -9 must leave no orphan that goes on writing into its data directory. Linux
 tells a process of its parent's death (prctl PR_SET_PDEATHSIG, which survives exec).
@@ -13,14 +13,17 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Tie this process to its parent, then become the command."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, command = int(sys.argv[1]), sys.argv[3:]
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return  # it died before we asked to be told
-    os.execv(command[0], command)  # noqa: S606 - the server's own command, no shell
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the server's own command, no shell
+    except OSError as error:
+        sys.exit(f"cannot run {command[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

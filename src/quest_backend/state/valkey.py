@@ -17,6 +17,9 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
     """Valkey did not answer in time. Nothing is known to have changed; try again."""
 
 
+_MAX_CONNECTIONS = 32
+
+
 @cache
 def _source(name: str) -> str:
     folder = resources.files("quest_backend.state") / "lua"
@@ -27,15 +30,17 @@ class Valkey:
     """A pool of connections, each call bounded by ``timeout_s``."""
 
     def __init__(self, url: str, timeout_s: float, constants: dict[str, Any] | None = None) -> None:
-        self.client: redis.Redis = redis.Redis.from_url(
+        # A storm of commands waits its turn for a connection; it does not fail, nor open thousands.
+        pool = redis.BlockingConnectionPool.from_url(
             url,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=timeout_s,
             decode_responses=True,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            max_connections=64,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
-            health_check_interval=0,
         )
+        self.client: redis.Redis = redis.Redis.from_pool(pool)
         self._timeout_s = timeout_s
         self._constants = constants or {}
         self._scripts: dict[str, Any] = {}
