@@ -20,7 +20,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support import ADMIN_KEY, TOKENS, Server, tablet
+from support import TOKENS, Server, tablet
 
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
@@ -69,7 +69,14 @@ class Headset:
 async def sent(server: Server) -> float:
     async with server.http() as http:
         text = (await http.get("/metrics")).text
-    return sum(float(n) for n in re.findall(r'socket_messages_total{direction="out".*} (\S+)', text))
+    return sum(
+        float(n) for n in re.findall(r'socket_messages_total{direction="out".*} (\S+)', text)
+    )
+
+
+def peak_mib(pid: int) -> float:
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0
 
 
 async def run(count: int) -> int:
@@ -108,17 +115,17 @@ async def storm(server: Server, count: int) -> int:
         seconds = time.monotonic() - started
         await asyncio.sleep(5)
         after, spent = await sent(server), process.cpu_times()
-        async with server.http(**{"X-API-Key": ADMIN_KEY}) as rest:
+        async with server.http(admin=True) as rest:
             summary = (await rest.get("/api/fleet/summary")).json()["summary"]
             shown = (await rest.get(f"/api/sessions/{session}")).json()["session"]
         used = spent.user + spent.system - cpu.user - cpu.system
-        peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+        peak = peak_mib(process.pid)
         lost = count - summary["onlineDevices"] + HELD - summary["lockedDevices"]
         lost += shown["status"] != "recording"
         print(f"{count} headsets reconnecting within 1 s, {HELD} of them in a recording session")
         print(f"until all were online again   {seconds:.2f} s")
         print(f"server CPU                    {used:.2f} s")
-        print(f"server peak memory            {int(peak[1]) / 1024 if peak else 0:.0f} MiB")
+        print(f"server peak memory            {peak:.0f} MiB")
         print(f"messages sent                 {after - before:.0f}")
         print(f"devices, locks, sessions lost {lost}")
         print(f"ratio storm_messages_per_headset {(after - before) / count:.2f}")

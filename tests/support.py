@@ -91,8 +91,10 @@ class Server:
         self.process.terminate()
         return self.process.wait(20)
 
-    def http(self, identity: str | None = None, kind: DeviceType = DeviceType.TABLET,
-             **headers: str) -> httpx.AsyncClient:  # fmt: skip
+    def http(
+        self, identity: str = "", kind: DeviceType = DeviceType.TABLET, *, admin: bool = False
+    ) -> httpx.AsyncClient:
+        headers = {"X-API-Key": ADMIN_KEY} if admin else {}
         if identity:
             headers["Authorization"] = f"Bearer {TOKENS.issue(identity, kind)}"
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10)
@@ -139,8 +141,7 @@ class Client:
     async def _on_event(self, name: str, *args: Any) -> None:
         declared = OUTBOUND[name]
         for arg, value in zip(declared.args, args, strict=False):
-            if not (name == "on-headset-frame-updated"):
-                arg.adapter.validate_python(value)
+            arg.adapter.validate_python(value)
         self.events.append((name, args))
         self._news.set()
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support import Server, dashboard, headset, new_id, tablet
+from support import Client, Server, dashboard, headset, new_id, tablet
 
 from quest_backend.protocol import catalogue
 
@@ -170,21 +170,21 @@ async def test_a_stop_right_after_a_start_is_not_lost(server: Server) -> None:
 
 
 async def test_metadata_reaches_only_what_the_tablet_may_control(server: Server) -> None:
-    async with headset(server) as mine, headset(server) as theirs, tablet(server) as one:
-        async with tablet(server) as other:
-            for client, quest in ((one, mine), (other, theirs)):
-                await client.ask(
-                    catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, quest.identity
-                )
-            await one.send(catalogue.TABLET_SYNC_METADATA, "to all of mine")
-            assert await mine.gets(catalogue.ON_TABLET_METADATA_SYNCED) == "to all of mine"
-            error = await one.ask(
-                catalogue.TABLET_SYNC_METADATA, catalogue.ERROR, "x", theirs.identity
+    async with (
+        headset(server) as mine, headset(server) as theirs,
+        tablet(server) as one, tablet(server) as other,
+    ):  # fmt: skip
+        for client, quest in ((one, mine), (other, theirs)):
+            await client.ask(
+                catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, quest.identity
             )
-            assert error["code"] == "FORBIDDEN"
-            error = await one.ask(catalogue.TABLET_SYNC_METADATA, catalogue.ERROR, "x" * 102_401)
-            assert error["code"] == "INVALID_METADATA"
-            assert not theirs.seen(catalogue.ON_TABLET_METADATA_SYNCED)
+        await one.send(catalogue.TABLET_SYNC_METADATA, "to all of mine")
+        assert await mine.gets(catalogue.ON_TABLET_METADATA_SYNCED) == "to all of mine"
+        error = await one.ask(catalogue.TABLET_SYNC_METADATA, catalogue.ERROR, "x", theirs.identity)
+        assert error["code"] == "FORBIDDEN"
+        error = await one.ask(catalogue.TABLET_SYNC_METADATA, catalogue.ERROR, "x" * 102_401)
+        assert error["code"] == "INVALID_METADATA"
+        assert not theirs.seen(catalogue.ON_TABLET_METADATA_SYNCED)
 
 
 async def test_a_session_from_creation_to_end(server: Server) -> None:
@@ -253,6 +253,7 @@ async def test_session_errors(server: Server) -> None:
             {"deviceIds": ["OFFLINE_ONE"]},
         )
         assert nothing["unavailable"] == ["OFFLINE_ONE"]
+        bad: object
         for bad in (None, {}, {"deviceIds": []}, {"deviceIds": "x"}, {"deviceIds": ["a b"]}):
             assert (
                 await one.ask(catalogue.TABLET_CREATE_SESSION, catalogue.ON_SESSION_ERROR, bad)
@@ -278,11 +279,7 @@ async def test_session_errors(server: Server) -> None:
         assert taken["unavailable"] == [quest.identity]
 
 
-async def _session(operator: object, quest: object) -> str:
-    from support import Client
-
-    assert isinstance(operator, Client)
-    assert isinstance(quest, Client)
+async def _session(operator: Client, quest: Client) -> str:
     created = await operator.ask(
         catalogue.TABLET_CREATE_SESSION,
         catalogue.ON_SESSION_CREATED,

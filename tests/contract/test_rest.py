@@ -5,7 +5,7 @@ import time
 
 import jwt
 import pytest
-from support import ADMIN_KEY, JWT_SECRET, Server, headset, new_id, tablet
+from support import JWT_SECRET, Server, headset, new_id, tablet
 
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
@@ -78,7 +78,7 @@ async def test_generate_token_is_for_admins(server: Server) -> None:
         assert wrong.status_code == 403
     async with server.http("QUEST_0003") as http:
         assert (await http.post("/auth/generate-token", json=body)).status_code == 403
-    async with server.http(**{"X-API-Key": ADMIN_KEY}) as http:
+    async with server.http(admin=True) as http:
         assert (await http.post("/auth/generate-token", json=body)).json()["ok"]
         assert (await http.get("/api/devices")).status_code == 200
 

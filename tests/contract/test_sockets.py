@@ -9,7 +9,7 @@ import socketio
 from support import TOKENS, Client, Server, dashboard, headset, new_id, tablet
 
 from quest_backend.protocol import catalogue
-from quest_backend.protocol.events import DeviceType
+from quest_backend.protocol.events import DeviceType, Inbound
 
 pytestmark = pytest.mark.asyncio
 
@@ -93,7 +93,7 @@ async def test_a_headset_speaks_only_for_itself(server: Server) -> None:
     ],
 )
 async def test_bad_payloads_change_nothing(
-    server: Server, event: catalogue.Inbound, payload: object, code: str
+    server: Server, event: Inbound, payload: object, code: str
 ) -> None:
     async with headset(server) as quest, server.http("QUEST_0003") as http:
         error = await quest.ask(event, catalogue.ERROR, payload)
@@ -175,9 +175,9 @@ def mutated_packets(seed: int, count: int) -> list[str | bytes]:
     source = random.Random(seed)
     good = [f'42["{name}","x"]' for name in catalogue.INBOUND]
     good += ['42["device-telemetry",{"batteryLevel":0.5}]', "2", "3", '421["a"]', "40", "43[1]",
-             '451-["headset-frame",{"_placeholder":true,"num":0}]', "4", "42", '42["disconnect"]',
-             '42["connect",{}]', "5", "6", "0", "9", "b4AAA", "", "40/other,", "44{}", "462-[]",
-             '4599999999-["x"]', "42[[]]", "42{}", '42["tablet-create-session",{"deviceIds":[null]}]',
+             '451-["headset-frame",{"_placeholder":true,"num":0}]', "4", "42", '42["disconnect"]', '42["connect",{}]',
+             '42["tablet-create-session",{"deviceIds":[null]}]', "5", "6", "0", "9", "b4AAA", "", "40/other,", "44{}", "462-[]",
+             '4599999999-["x"]', "42[[]]", "42{}",
              '42["tablet-create-session",' + "[" * 3000 + "]", '42["headset-frame","\\ud800"]']  # fmt: skip
     packets: list[str | bytes] = []
     for _ in range(count):
@@ -247,6 +247,6 @@ async def test_the_server_survives_garbage_over_polling(server: Server) -> None:
         opened = await http.get("/socket.io/?EIO=4&transport=polling")
         sid = json.loads(opened.text[1:])["sid"]
         path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
-        for body in (b"", b"\xff\xfe", b"4" * 100, b"x", "42[\x1e42".encode(), b"b!!"):
+        for body in (b"", b"\xff\xfe", b"4" * 100, b"x", b"42[\x1e42", b"b!!"):
             await http.post(path, content=body, headers={"content-type": "text/plain"})
         assert (await http.get("/health")).status_code == 200

@@ -10,6 +10,7 @@ import pytest
 import quest_backend
 from quest_backend.protocol import catalogue, publish
 from quest_backend.protocol.errors import MEANING, ErrorCode, InvalidPayload
+from quest_backend.protocol.events import Inbound
 
 # The schema's names, typed again here on purpose.
 INBOUND = """headset-identify headset-frame headset-status device-telemetry headset-logs-processed
@@ -138,7 +139,7 @@ def test_every_code_and_event_is_explained() -> None:
         (catalogue.DEVICE_TELEMETRY, {}, None),
     ],
 )
-def test_bounds(event: catalogue.Inbound, good: object, bad: object) -> None:
+def test_bounds(event: Inbound, good: object, bad: object) -> None:
     event.parse([good])
     with pytest.raises(InvalidPayload):
         event.parse([bad])

@@ -1,5 +1,7 @@
 """Decisions about the fleet."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,9 +114,8 @@ SESSION = Session("s", "t", "T", ("a",), "pending", "2026-02-06T14:30:52.000Z")
 
 @given(st.lists(st.sampled_from(list(Action)), max_size=12))
 def test_sessions_move_only_along_the_table(actions: list[Action]) -> None:
-    session, clock = SESSION, 0
-    for action in actions:
-        clock += 1
+    session = SESSION
+    for clock, action in enumerate(actions):
         now = f"2026-02-06T14:31:{clock:02d}.900Z"
         if (session.status, action) in TRANSITIONS:
             after = advance(session, action, now)
@@ -148,7 +149,7 @@ def test_frames_are_paced_and_the_newest_goes_out(gaps: list[float]) -> None:
                 sends.append(now)
     assert taken >= 1
     assert sends[0] == 100.0 + gaps[0]
-    assert all(b - a >= 0.033 - 1e-9 for a, b in zip(sends, sends[1:], strict=False))
+    assert all(b - a >= 0.033 - 1e-9 for a, b in pairwise(sends))
 
 
 def test_rate_windows_open_with_the_first_message() -> None:

@@ -83,7 +83,7 @@ def _schema(adapter: TypeAdapter[Any]) -> Schema:
 
 def json_schemas() -> dict[str, Schema]:
     """Schemas of all events' arguments, by event name."""
-    return {name: args_schema(event) for name, event in sorted({**INBOUND, **OUTBOUND}.items())}
+    return {event.name: args_schema(event) for event in sorted(_ALL, key=lambda e: e.name)}
 
 
 def asyncapi() -> Schema:

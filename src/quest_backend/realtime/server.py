@@ -168,7 +168,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio is u
 
 
 def _decode(data: Any) -> Any:
-    """A Socket.IO packet, or None. Its type is an ASCII digit: ``int`` reads those of any script."""
+    """A Socket.IO packet, or None. Its type is an ASCII digit; ``int`` reads any script's."""
     if not isinstance(data, str) or data[:1] not in tuple("0123456"):
         return None
     try:
