@@ -1,5 +1,6 @@
 """The server, put together: stores, socket edge, REST edge, one ASGI app."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -160,6 +161,7 @@ def _live(node: Node) -> Live:
         dashboard_subscribers=lambda: len(connections.room(DASHBOARDS)),
         active_sessions=lambda: node.active_sessions,
         dependencies_up=lambda: {"valkey": node.store_up},
+        loop_tasks=lambda: len(asyncio.all_tasks()),
     )
 
 

@@ -30,6 +30,7 @@ class Live:
     dashboard_subscribers: Callable[[], int]
     active_sessions: Callable[[], int]
     dependencies_up: Callable[[], dict[str, bool]]
+    loop_tasks: Callable[[], int]
 
 
 class Metrics:
@@ -148,6 +149,7 @@ class _Gauges(Collector):
                 sum(device.is_recording for device in online),
             ),
             "turing_sessions_active_total": ("Active sessions", self._live.active_sessions()),
+            "turing_event_loop_tasks": ("Tasks of the event loop", self._live.loop_tasks()),
             "turing_uploads_in_progress": ("Active uploads", self._metrics.uploads_in_progress),
             "turing_low_battery_devices_total": (
                 "Devices with low battery",

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import re
 
 import pytest
 import socketio
@@ -170,6 +172,18 @@ async def test_unauthenticated_tablets_where_allowed(
         lenient.stop()
 
 
+# `FUZZ_PACKETS=100000 pytest -k fuzz` for a long run.
+FUZZ_PACKETS = int(os.environ.get("FUZZ_PACKETS", "4000"))
+
+
+async def tasks_of(server: Server) -> int:
+    async with server.http() as http:
+        text = (await http.get("/metrics")).text
+    found = re.search(r"^turing_event_loop_tasks (\d+)", text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
 def mutated_packets(seed: int, count: int) -> list[str | bytes]:
     """Random and mutated packets of every kind."""
     source = random.Random(seed)
@@ -203,13 +217,14 @@ async def test_fuzzed_packets_never_disconnect_or_disturb(server: Server, kind: 
 
     async with headset(server) as quest, tablet(server) as operator:
         await operator.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, quest.identity)
+        tasks = await tasks_of(server)
         token = TOKENS.issue(new_id("fuzz"), kind)
         ws_url = server.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
         async with aiohttp.ClientSession() as http, http.ws_connect(ws_url) as ws:
             await ws.receive_str()
             await ws.send_str("40" + json.dumps({"token": token}))
             sink = asyncio.get_running_loop().create_task(_drain(ws))
-            for index, packet in enumerate(mutated_packets(7, 4000)):
+            for index, packet in enumerate(mutated_packets(7, FUZZ_PACKETS)):
                 if isinstance(packet, bytes):
                     await ws.send_bytes(packet)
                 else:
@@ -218,12 +233,15 @@ async def test_fuzzed_packets_never_disconnect_or_disturb(server: Server, kind: 
                     await asyncio.sleep(0)
             marker = '42777["no-such-event"]'
             await ws.send_str(marker)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(20 + FUZZ_PACKETS / 500):
                 texts = await sink
             assert not ws.closed
             assert any('"code":"INVALID_INPUT"' in text for text in texts)
         status = await operator.call(catalogue.TABLET_START_RECORDING, quest.identity)
         assert status["success"]
+        async with asyncio.timeout(10):
+            while await tasks_of(server) > tasks + 2:  # noqa: ASYNC110 - of the server
+                await asyncio.sleep(0.2)
         await quest.gets(catalogue.ON_TABLET_START_RECORDING)
 
 

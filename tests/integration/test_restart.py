@@ -84,3 +84,21 @@ async def test_a_second_server_on_the_same_port_says_so(tmp_path: Path) -> None:
     assert second.spawn().wait(20) == 1
     assert "is in use" in second.log.read_text()
     first.stop()
+
+
+async def test_a_second_server_on_the_same_data_says_so(tmp_path: Path) -> None:
+    first = Server(tmp_path).start()
+    second = Server(tmp_path)
+    second.log = tmp_path / "second.log"
+    assert second.spawn().wait(30) == 3
+    text = second.log.read_text()
+    assert "The server did not start: data directory" in text
+    assert "Traceback" not in text
+    first.stop()
+
+
+async def test_an_unreachable_store_says_so(tmp_path: Path) -> None:
+    server = Server(tmp_path, REDIS_URL="redis://127.0.0.1:1/0")
+    assert server.spawn().wait(30) == 3
+    assert "The server did not start: the state store does not answer" in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from quest_backend.metrics import Metrics
+from quest_backend.state.embedded import DataDirInUseError, EmbeddedValkeyError
+from quest_backend.state.valkey import StoreUnavailable
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -34,6 +36,8 @@ class Edge:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on."""
+        if scope["type"] == "lifespan":
+            send = _without_traceback(send)
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,6 +67,21 @@ class Edge:
         labels = (scope["method"], getattr(route, "path", "other"), str(status))
         self._metrics.http_requests.labels(*labels).inc()
         self._metrics.http_duration.labels(*labels).observe(seconds)
+
+
+def _without_traceback(send: Send) -> Send:
+    """What keeps the server from starting, when it is not a bug, is said in a line."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            text = message.get("message", "")
+            for expected in (EmbeddedValkeyError, DataDirInUseError, StoreUnavailable):
+                _, found, reason = text.rpartition(f"{expected.__name__}: ")
+                if found:
+                    message["message"] = f"The server did not start: {reason.strip()}"
+        await send(message)
+
+    return sending
 
 
 def _announced(scope: Message) -> int:

@@ -9,6 +9,7 @@ import aiohttp
 import socketio
 from socketio.exceptions import SocketIOError
 
+from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType, Inbound, Outbound
 
 _TIMEOUT_S = 10.0
@@ -17,6 +18,10 @@ _TRIES = 30
 
 class SimulatorError(Exception):
     """The run cannot go on; the message says what to do."""
+
+
+class RequestFailed(Exception):  # noqa: N818 - an outcome that a report shows
+    """A request was refused, not answered in time, or cut off; the message says which."""
 
 
 async def fetch_token(
@@ -67,8 +72,12 @@ class SimulatedClient:
         self._transports = transports
         self._waiters: dict[str, list[asyncio.Future[Any]]] = {}
         self._stopped = False
+        self._away_s = 0.0
         self._returning: asyncio.Task[None] | None = None
-        self.socket: socketio.AsyncClient = socketio.AsyncClient(reconnection=False)
+        self.socket: socketio.AsyncClient = socketio.AsyncClient(
+            # Else it takes Ctrl-C from the command and stops the loop under it.
+            reconnection=False, handle_sigint=False
+        )  # fmt: skip
         self.socket.on("*", self._on_event)
         self.socket.on("disconnect", self._on_disconnect)
 
@@ -83,7 +92,12 @@ class SimulatedClient:
         return str(self.socket.get_sid("/") or "")
 
     async def connect(self) -> None:
-        """Open the connection. Raises ``SocketIOError`` or ``TimeoutError``."""
+        """Open the connection and do what a device does first on it.
+
+        Raises:
+            SocketIOError, TimeoutError, aiohttp.ClientError: no connection.
+            RequestFailed: connected, but refused or not answered; it is closed again.
+        """
         async with asyncio.timeout(_TIMEOUT_S):
             await self.socket.connect(
                 self.url,
@@ -91,7 +105,11 @@ class SimulatedClient:
                 transports=self._transports,
                 wait_timeout=_TIMEOUT_S,
             )
-        await self.on_connected()
+        try:
+            await self.on_connected()
+        except RequestFailed:
+            await self._close()
+            raise
 
     async def on_connected(self) -> None:
         """What a device does first on a new connection."""
@@ -101,7 +119,7 @@ class SimulatedClient:
 
     async def _on_event(self, name: str, *args: Any) -> None:
         self.received[name] = self.received.get(name, 0) + 1
-        if name == "error":
+        if name == catalogue.ERROR.name:
             self.errors.append(args[0] if args else None)
         for waiter in self._waiters.pop(name, []):
             if not waiter.done():
@@ -109,16 +127,24 @@ class SimulatedClient:
         await self.on_event(name, args)
 
     async def _on_disconnect(self, *_: Any) -> None:
+        for waiter in [one for waiters in self._waiters.values() for one in waiters]:
+            if not waiter.done():
+                waiter.set_exception(RequestFailed("the connection was lost"))
+        self._waiters.clear()
         if not self._stopped and (self._returning is None or self._returning.done()):
             self._returning = asyncio.get_running_loop().create_task(self._come_back())
 
     async def _come_back(self) -> None:
+        away_s, self._away_s = self._away_s, 0.0
+        await asyncio.sleep(away_s)
         for attempt in range(_TRIES):
             await asyncio.sleep(min(2.0, 0.1 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311
             if self._stopped:
                 return
             # The client forgets its old connection a moment after telling of its end.
-            with contextlib.suppress(SocketIOError, TimeoutError, ValueError, aiohttp.ClientError):
+            with contextlib.suppress(
+                SocketIOError, TimeoutError, ValueError, aiohttp.ClientError, RequestFailed
+            ):
                 await self.connect()
                 self.reconnects += 1
                 return
@@ -128,31 +154,61 @@ class SimulatedClient:
         with contextlib.suppress(SocketIOError):
             await self.socket.emit(event.name, args if len(args) != 1 else args[0])
 
-    def waits_for(self, event: Outbound) -> "asyncio.Future[Any]":
-        """The first argument of the next ``event``. Ask before sending what leads to it."""
+    def _waits_for(self, event: Outbound) -> "asyncio.Future[Any]":
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(event.name, []).append(waiter)
         return waiter
 
     async def ask(self, event: Inbound, reply: Outbound, *args: Any, timeout_s: float = 5.0) -> Any:
-        """Send ``event`` and wait for ``reply``; raises ``TimeoutError``."""
-        waiter = self.waits_for(reply)
-        await self.send(event, *args)
-        async with asyncio.timeout(timeout_s):
-            return await waiter
+        """Send ``event``; the first argument of the ``reply`` that comes after.
 
-    async def cut(self) -> None:
-        """Lose the connection without a goodbye, as Wi-Fi does."""
+        Raises:
+            RequestFailed: refused, no reply in ``timeout_s`` seconds, or the connection was lost.
+        """
+        refusal = event.failure or catalogue.ERROR
+        answers = {one.name: self._waits_for(one) for one in (reply, refusal)}
+        await self.send(event, *args)
+        try:
+            done, _ = await asyncio.wait(
+                answers.values(), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                raise RequestFailed(
+                    f"{self.device_id}: no {reply.name} in {timeout_s:g} s after {event.name}"
+                )
+            first = answers[reply.name] if answers[reply.name] in done else done.pop()
+            value = await first
+            if first is not answers[reply.name]:
+                raise RequestFailed(f"{self.device_id}: {event.name} was refused: {value}")
+            return value
+        finally:
+            for name, answer in answers.items():
+                if answer in self._waiters.get(name, []):
+                    self._waiters[name].remove(answer)
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()  # seen; else asyncio complains of the second of two
+
+    async def cut(self, away_s: float = 0.0) -> None:
+        """Lose the connection without a goodbye, as Wi-Fi does, for ``away_s`` seconds."""
         eio = self.socket.eio
-        with contextlib.suppress(Exception):
-            transport = eio.ws._response.connection.transport  # noqa: SLF001 - no goodbye on purpose
-            transport.abort()
+        if not self.connected:
+            return
+        self._away_s = away_s
+        if eio.current_transport == "websocket":
+            response = eio.ws._response  # noqa: SLF001 - no goodbye on purpose
+            if response.connection is not None:
+                response.connection.transport.abort()
+        elif eio.http is not None:
+            await eio.http.close()
 
     async def stop(self) -> None:
         """Leave for good."""
         self._stopped = True
         if self._returning is not None:
             self._returning.cancel()
+        await self._close()
+
+    async def _close(self) -> None:
         with contextlib.suppress(SocketIOError, TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(3):
                 await self.socket.disconnect()

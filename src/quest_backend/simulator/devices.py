@@ -59,6 +59,10 @@ class SimulatedHeadset(SimulatedClient):
         self.recording = wanted
         await self.send(catalogue.HEADSET_RECORDING_STATE, wanted)
 
+    def crash(self) -> None:
+        """Forget what it was doing, as an app that is started again."""
+        self.recording = False
+
     def run(self) -> None:
         """Start streaming."""
         loop = asyncio.get_running_loop()

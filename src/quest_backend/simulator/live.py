@@ -13,7 +13,7 @@ from quest_backend.simulator.devices import SimulatedHeadset, SimulatedTablet
 _REDRAW_S = 0.5
 _PLAIN_S = 5.0
 _MAX_ROWS = 12
-_BAR = 10
+_BAR = 6
 
 
 class LiveSummary:
@@ -52,11 +52,11 @@ class LiveSummary:
         )
 
     def table(self) -> RenderableType:
-        """The whole picture."""
+        """The whole picture, at most 18 lines of 80 columns."""
         table = Table(expand=False, header_style="bold")
-        for title in ("headset", "state", "battery", "locked by", "recording"):
-            table.add_column(title)
-        table.add_column("frames/s", justify="right")
+        for title in ("headset", "battery", "locked by", "state"):
+            table.add_column(title, no_wrap=True, overflow="ellipsis")
+        table.add_column("frames/s", justify="right", no_wrap=True)
         owners = {tablet.sid: tablet.device_id for tablet in self._tablets}
         locks = next((tablet.locks for tablet in self._tablets if tablet.locks), {})
         for headset, rate in list(zip(self._headsets, self._sent, strict=True))[:_MAX_ROWS]:
@@ -64,20 +64,20 @@ class LiveSummary:
             holder = locks.get(headset.device_id, "")
             table.add_row(
                 headset.device_id,
-                "[green]online[/]" if headset.connected else "[red]offline[/]",
                 f"{'█' * filled}{'░' * (_BAR - filled)} {headset.battery:4.0%}",
                 owners.get(holder, holder[:8]) or "-",
-                "[red]● recording[/]" if headset.recording else "[dim]○ idle[/]",
+                _state(headset),
                 f"{rate:.0f}",
             )
         hidden = len(self._headsets) - _MAX_ROWS
-        head = Text(f"{self._url}   {time.monotonic() - self._started:.0f} s")
+        head = Text(no_wrap=True, overflow="ellipsis")
+        head.append(f"{self._url}   {time.monotonic() - self._started:.0f} s")
+        head.append(f"   {self._seen:.0f} frames/s to tablets")
         if hidden > 0:
             head.append(f"   and {hidden} more headsets")
-        sessions = Text("sessions: ", style="bold")
-        for tablet in self._tablets[:4]:
+        sessions = Text("sessions: ", style="bold", no_wrap=True, overflow="ellipsis")
+        for tablet in self._tablets:
             sessions.append(f"{tablet.device_id} {tablet.session_state}   ", style="cyan")
-        sessions.append(f"previews to tablets: {self._seen:.0f} frames/s")
         return Group(head, table, sessions)
 
     async def show(self, console: Console) -> None:
@@ -92,3 +92,9 @@ class LiveSummary:
                 await asyncio.sleep(_REDRAW_S)
                 self.measure()
                 live.update(self.table(), refresh=True)
+
+
+def _state(headset: SimulatedHeadset) -> str:
+    if not headset.connected:
+        return "[yellow]✗ offline[/]"
+    return "[red]● recording[/]" if headset.recording else "[dim]○ idle[/]"

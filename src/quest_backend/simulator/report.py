@@ -27,6 +27,12 @@ class Report:
         self.expectations.append(Expectation(name, bool(ok), str(detail)))
         return bool(ok)
 
+    def trim(self, keep: int) -> None:
+        """Forget the oldest of what held, beyond ``keep``; what failed stays."""
+        held = [one for one in self.expectations if one.ok]
+        gone = {id(one) for one in held[: max(0, len(held) - keep)]}
+        self.expectations = [one for one in self.expectations if id(one) not in gone]
+
     @property
     def ok(self) -> bool:
         """Whether everything held, and anything was looked at."""

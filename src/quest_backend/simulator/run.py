@@ -13,7 +13,12 @@ from socketio.exceptions import SocketIOError
 
 from quest_backend.protocol.events import DeviceType
 from quest_backend.simulator import pictures, scenarios
-from quest_backend.simulator.client import SimulatedClient, SimulatorError, fetch_token
+from quest_backend.simulator.client import (
+    RequestFailed,
+    SimulatedClient,
+    SimulatorError,
+    fetch_token,
+)
 from quest_backend.simulator.devices import SimulatedDashboard, SimulatedHeadset, SimulatedTablet
 from quest_backend.simulator.live import LiveSummary
 from quest_backend.simulator.report import Report
@@ -87,8 +92,8 @@ async def simulate(options: SimulatorOptions, console: Console | None = None) ->
         )  # fmt: skip
         try:
             await _PLAYS[options.scenario](stage)
-        except TimeoutError:
-            report.expect("every request is answered in 5 s", ok=False)
+        except RequestFailed as failure:
+            report.expect("every request is granted in 5 s", ok=False, detail=failure)
         rest = stage.left_s()
         await asyncio.sleep(rest if rest != float("inf") else 0)
         _look(report, headsets, tablets, dashboard, time.monotonic() - started)
@@ -153,7 +158,7 @@ async def _connect(clients: list[SimulatedClient]) -> None:
         async with gate:
             try:
                 await client.connect()
-            except (SocketIOError, TimeoutError, aiohttp.ClientError) as error:
+            except (SocketIOError, TimeoutError, aiohttp.ClientError, RequestFailed) as error:
                 raise SimulatorError(f"{client.device_id} cannot connect: {error}") from error
 
     results = await asyncio.gather(*(one(client) for client in clients), return_exceptions=True)
