@@ -102,3 +102,19 @@ async def test_an_unreachable_store_says_so(tmp_path: Path) -> None:
     assert server.spawn().wait(30) == 3
     assert "The server did not start: the state store does not answer" in server.log.read_text()
     assert "Traceback" not in server.log.read_text()
+
+
+async def test_the_server_runs_on_redis_7(tmp_path: Path, redis7_url: str) -> None:
+    server = Server(tmp_path, REDIS_URL=redis7_url).start()
+    async with headset(server) as quest, tablet(server) as operator:
+        created = await operator.ask(
+            catalogue.TABLET_CREATE_SESSION,
+            catalogue.ON_SESSION_CREATED,
+            {"deviceIds": [quest.identity]},
+        )
+        session = created["sessionId"]
+        await operator.ask(catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED, session)
+        await quest.gets(catalogue.ON_TABLET_START_RECORDING)
+        await operator.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
+    assert not (tmp_path / "valkey").exists()
+    server.stop()

@@ -135,6 +135,7 @@ def test_every_code_and_event_is_explained() -> None:
         (catalogue.DEVICE_TELEMETRY, {"batteryLevel": 1}, {"batteryLevel": True}),
         (catalogue.DEVICE_TELEMETRY, {"wifiSignalLevel": -100}, {"wifiSignalLevel": -100.1}),
         (catalogue.DEVICE_TELEMETRY, {"cpuTemperature": -5}, {"cpuTemperature": float("nan")}),
+        (catalogue.DEVICE_TELEMETRY, {"frameCount": 2**53}, {"frameCount": 1e300}),
         (catalogue.DEVICE_TELEMETRY, '"{}"', '"\\"{}\\""'),
         (catalogue.DEVICE_TELEMETRY, {}, None),
     ],

@@ -39,7 +39,8 @@ MetadataText = Annotated[
 ]
 
 _Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-_Amount = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+# Beyond 2^53 a JavaScript client no longer counts.
+_Amount = Annotated[float, Strict(), Field(ge=0, le=2**53, allow_inf_nan=False)]
 _Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 _Text = Annotated[str, Strict(), Field(max_length=256)]
