@@ -277,7 +277,7 @@ TABLET_LOCK_DEVICES = Inbound(
     "tablet-lock-devices",
     DeviceType.TABLET,
     "Lock up to 50 devices in one decision: of two tablets, never both get the same one.",
-    (Arg("deviceIds", list[p.DeviceId]),),
+    (Arg("deviceIds", p.DeviceIds),),
     Rate(5, 5),
     replies=(ON_DEVICES_LOCKED,),
     failure=ON_DEVICES_LOCKED,

@@ -12,6 +12,8 @@ MAX_STATUS_BYTES = 10 * 1024
 MAX_METADATA_BYTES = 100 * 1024
 # The schema bounds no telemetry; unknown fields are kept, so something must.
 MAX_TELEMETRY_BYTES = 64 * 1024
+# orjson reads 1024 levels but writes only 254, and what clients send goes out wrapped in lists.
+MAX_JSON_DEPTH = 100
 # One Engine.IO message. Above it the connection is closed (1009).
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_CUSTOM_NAME_CHARS = 100

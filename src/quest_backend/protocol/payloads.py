@@ -2,8 +2,16 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
-from pydantic_core import from_json, to_json
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    Strict,
+    StringConstraints,
+)
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypedDict
 
 from quest_backend.protocol import limits
@@ -16,25 +24,64 @@ IsoTime = Annotated[str, Field(description="ISO 8601 UTC with milliseconds and Z
 
 
 def _bytes_at_most(limit: int, value: Any) -> Any:
-    # Most strings are far below the limit; UTF-8 takes at most 4 bytes a character.
-    if isinstance(value, str) and len(value) * 4 > limit and len(value.encode()) > limit:
+    if not isinstance(value, str):
+        return value
+    try:
+        size = len(value) if value.isascii() else len(value.encode())
+    except UnicodeEncodeError:  # a lone surrogate; no JSON encoder writes it
+        raise ValueError("not valid Unicode") from None
+    if size > limit:
+        raise ValueError(f"longer than {limit} bytes")
+    return value
+
+
+def _json_at_most(limit: int, value: Any) -> Any:
+    """Refuse an object that could not be sent on: too deep or too large to be written as JSON."""
+    if not isinstance(value, dict):
+        return value
+    level: list[Any] = [value]
+    for _ in range(limits.MAX_JSON_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            break
+    else:
+        raise ValueError(f"nested deeper than {limits.MAX_JSON_DEPTH} levels")
+    try:
+        size = len(to_json(value))
+    except PydanticSerializationError:  # lone surrogates
+        raise ValueError("not valid JSON") from None
+    if size > limit:
         raise ValueError(f"longer than {limit} bytes")
     return value
 
 
 FrameData = Annotated[
-    str, Strict(), Field(min_length=1, max_length=limits.MAX_FRAME_BYTES, description="base64 JPEG")
+    str,
+    Strict(),
+    Field(min_length=1, max_length=limits.MAX_FRAME_BYTES, description="base64 JPEG"),
+    BeforeValidator(lambda value: _bytes_at_most(limits.MAX_FRAME_BYTES, value)),
 ]
 StatusData = Annotated[
     str,
     Strict(),
-    Field(description="JSON text, at most 10 KiB"),
+    Field(
+        description="JSON text, at most 10 KiB of UTF-8",
+        json_schema_extra={"maxLength": limits.MAX_STATUS_BYTES},
+    ),
     BeforeValidator(lambda value: _bytes_at_most(limits.MAX_STATUS_BYTES, value)),
 ]
 MetadataText = Annotated[
     str,
     Strict(),
-    Field(description="any text, at most 100 KiB"),
+    Field(
+        description="any text, at most 100 KiB of UTF-8",
+        json_schema_extra={"maxLength": limits.MAX_METADATA_BYTES},
+    ),
     BeforeValidator(lambda value: _bytes_at_most(limits.MAX_METADATA_BYTES, value)),
 ]
 
@@ -44,6 +91,10 @@ _Amount = Annotated[float, Strict(), Field(ge=0, le=2**53, allow_inf_nan=False)]
 _Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 _Text = Annotated[str, Strict(), Field(max_length=256)]
+
+
+# The first bad one is enough: a million of them must not cost a million explanations.
+DeviceIds = Annotated[list[DeviceId], FailFast()]
 
 
 class DeviceTelemetry(BaseModel):
@@ -99,14 +150,15 @@ def _decode_telemetry(value: Any) -> Any:
         value = from_json(value, allow_inf_nan=False)
     if not isinstance(value, dict):
         raise ValueError("not an object")
+    _json_at_most(limits.MAX_TELEMETRY_BYTES, value)
     DeviceTelemetry.model_validate(value)
-    if len(to_json(value)) > limits.MAX_TELEMETRY_BYTES:
-        raise ValueError(f"longer than {limits.MAX_TELEMETRY_BYTES} bytes")
     return value
 
 
 # The dict itself goes on, not the model: what a headset sent is passed on as it was.
-TelemetryData = Annotated[Json, BeforeValidator(_decode_telemetry)]
+TelemetryData = Annotated[
+    Json, BeforeValidator(_decode_telemetry, json_schema_input_type=DeviceTelemetry | str)
+]
 
 
 class CreateSession(BaseModel):
@@ -114,7 +166,9 @@ class CreateSession(BaseModel):
 
     deviceIds: Annotated[list[DeviceId], Field(min_length=1, max_length=limits.MAX_SESSION_DEVICES)]
     metadata: Annotated[
-        Json | None, Field(description="participant, study, notes …; at most 100 KiB as JSON")
+        Json | None,
+        Field(description="participant, study, notes …; at most 100 KiB as JSON"),
+        BeforeValidator(lambda value: _json_at_most(limits.MAX_METADATA_BYTES, value)),
     ] = None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from quest_backend import tasks
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import Device, FleetView
 from quest_backend.metrics import Metrics
@@ -69,6 +70,4 @@ class Hub:
     async def close(self) -> None:
         """Stop what runs beside."""
         self.lists.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(list(self._tasks))

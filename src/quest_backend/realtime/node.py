@@ -2,6 +2,7 @@
 
 import asyncio
 
+from quest_backend import tasks
 from quest_backend.protocol.catalogue import INBOUND
 from quest_backend.realtime.connections import Connection
 from quest_backend.realtime.dashboards import Dashboards
@@ -75,8 +76,6 @@ class Node:
     async def stop(self) -> None:
         """Stop, with the last telemetry written."""
         self.presence.draining = True
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await tasks.end(self._loops)
         await self.hub.close()
         await self.hub.telemetry.flush()

