@@ -1,5 +1,7 @@
 // Generated from the event catalogue by `make gen`.
 
+export type ErrorCode = "INVALID_DEVICE_ID" | "NOT_IDENTIFIED" | "INVALID_FRAME_DATA" | "INVALID_STATUS_DATA" | "INVALID_TELEMETRY" | "INVALID_INPUT" | "INVALID_METADATA" | "FORBIDDEN" | "DEVICE_ID_MISMATCH" | "DEVICE_OFFLINE" | "REPLACED" | "UNAVAILABLE" | "INTERNAL_ERROR";
+
 /** The tablet's newest session that is not completed. */
 export interface ActiveSession {
   sessionId: string;
@@ -14,7 +16,9 @@ export interface AllUnlocked {
 
 /** ``tablet-create-session``. */
 export interface CreateSession {
+  /** 1 or more; at most 50; each `^[a-zA-Z0-9_-]{1,64}$` */
   deviceIds: string[];
+  /** participant, study, notes …; at most 100 KiB as JSON */
   metadata?: Record<string, unknown> | null;
 }
 
@@ -50,43 +54,68 @@ export interface DeviceState {
   deviceId: string;
   socketId: string;
   isOnline: boolean;
+  /** ISO 8601 UTC with milliseconds and Z */
   lastSeen: string;
+  /** ISO 8601 UTC with milliseconds and Z */
   connectionTime: string;
   telemetry: Record<string, unknown> | null;
   isLocked: boolean;
   isRecording: boolean;
   customName: string;
   lockedByTabletId?: string;
+  /** ISO 8601 UTC with milliseconds and Z */
   lockedAt?: string;
 }
 
 /** What a headset says of itself. Every field may be left out; unknown ones are kept. */
 export interface DeviceTelemetry {
+  /** `^[a-zA-Z0-9_-]{1,64}$` */
   deviceId?: string | null;
+  /** at most 256 characters */
   deviceName?: string;
+  /** at most 256 characters */
   customName?: string | null;
+  /** ≥ 0; ≤ 2^53; Unix milliseconds */
   timestamp?: number;
+  /** ≥ 0; ≤ 1 */
   batteryLevel?: number;
+  /** ≥ 0; ≤ 4; a multiple of 1; 0 unknown, 1 charging, 2 discharging, 3 not charging, 4 full */
   batteryState?: number;
+  /** ≥ 0; ≤ 2^53 */
   storageUsedBytes?: number;
+  /** ≥ 0; ≤ 2^53 */
   storageTotalBytes?: number;
+  /** ≥ -100; ≤ 0; dBm */
   wifiSignalLevel?: number;
+  /** at most 256 characters */
   wifiSSID?: string;
+  /** at most 256 characters */
   appVersion?: string;
+  /** at most 256 characters */
   osVersion?: string;
+  /** at most 256 characters */
   sdkVersion?: string;
   leftHandTracked?: boolean;
   rightHandTracked?: boolean;
   bodyTracked?: boolean;
+  /** ≥ 0; ≤ 1 */
   trackingConfidence?: number;
   isRecording?: boolean;
+  /** ≥ 0; ≤ 2^53; seconds */
   sessionDuration?: number;
+  /** ≥ 0; ≤ 2^53; seconds */
   productiveTime?: number;
+  /** ≥ 0; ≤ 2^53 */
   frameCount?: number;
+  /** ≥ 0; ≤ 2^53 */
   droppedFrames?: number;
+  /** °C */
   cpuTemperature?: number;
+  /** °C */
   gpuTemperature?: number;
+  /** ≥ 0; ≤ 2^53 */
   memoryUsedMB?: number;
+  /** ≥ 0; ≤ 2^53 */
   memoryTotalMB?: number;
   [field: string]: unknown;
 }
@@ -141,6 +170,7 @@ export interface SessionCreated {
 /** Tablets get all three; headsets only ``sessionId``. ``duration`` is whole seconds. */
 export interface SessionEnded {
   sessionId: string;
+  /** ISO 8601 UTC with milliseconds and Z */
   endedAt?: string;
   duration?: number;
 }
@@ -160,6 +190,7 @@ export interface SessionRef {
 /** ``startedAt`` is the first start, also after a pause. */
 export interface SessionStarted {
   sessionId: string;
+  /** ISO 8601 UTC with milliseconds and Z */
   startedAt: string;
 }
 
@@ -168,8 +199,11 @@ export interface SessionStatus {
   sessionId: string;
   status: "pending" | "recording" | "paused" | "completed" | "uploading";
   deviceIds: string[];
+  /** ISO 8601 UTC with milliseconds and Z */
   createdAt: string;
+  /** ISO 8601 UTC with milliseconds and Z */
   startedAt?: string;
+  /** ISO 8601 UTC with milliseconds and Z */
   endedAt?: string;
   metadata: Record<string, unknown>;
   deviceStatuses: DeviceSessionStatus[];
@@ -220,9 +254,9 @@ export interface ClientToServerEvents {
   "tablet-start-all-recording": (ack?: (reply: StartAllAck) => void) => void;
   /** Stop recording on every device this tablet holds. */
   "tablet-stop-all-recording": (ack?: (reply: StopAllAck) => void) => void;
-  /** Toggle recording on a device that this tablet, or nobody, holds. */
+  /** Toggle recording on a device that this tablet, or nobody, holds. @deprecated use tablet-start-recording and tablet-stop-recording */
   "tablet-toggle-recording": (headsetId: string) => void;
-  /** Toggle recording on every device this tablet holds. */
+  /** Toggle recording on every device this tablet holds. @deprecated use tablet-start-all-recording and tablet-stop-all-recording */
   "tablet-toggle-all-recording": () => void;
   /** Create a session of up to 50 devices. The free ones are locked for it. */
   "tablet-create-session": (request: CreateSession) => void;
@@ -263,11 +297,11 @@ export interface ServerToClientEvents {
   "on-headset-status-updated": (data: string) => void;
   /** The headset has processed its logs. */
   "on-headset-logs-processed": () => void;
-  /** Recording started. */
+  /** Recording started. @deprecated use on-device-recording-changed */
   "on-headset-recording-active": () => void;
-  /** Recording stopped. */
+  /** Recording stopped. @deprecated use on-device-recording-changed */
   "on-headset-recording-inactive": () => void;
-  /** Ids of the headsets that are online. */
+  /** Ids of the headsets that are online. @deprecated use on-headsets-with-lock-status-updated */
   "on-headsets-updated": (deviceIds: string[]) => void;
   /** The headsets that are online, with their locks and names. */
   "on-headsets-with-lock-status-updated": (headsets: HeadsetListInfo[]) => void;
@@ -285,7 +319,7 @@ export interface ServerToClientEvents {
   "on-all-devices-unlocked": (result: AllUnlocked) => void;
   /** A locked device went offline for good, and its lock is free. */
   "on-device-disconnected": (device: DeviceRef) => void;
-  /** Toggle recording. */
+  /** Toggle recording. @deprecated use on-tablet-start-recording and on-tablet-stop-recording */
   "on-tablet-recording-toggled": () => void;
   /** Start recording; do nothing if it already is. */
   "on-tablet-start-recording": () => void;
@@ -295,7 +329,7 @@ export interface ServerToClientEvents {
   "on-device-recording-changed": (change: RecordingChanged) => void;
   /** Another tablet holds the device, or it is offline. */
   "on-recording-denied": (device: DeviceRef) => void;
-  /** Another tablet holds the device, or it is offline. */
+  /** Another tablet holds the device, or it is offline. @deprecated use on-recording-denied */
   "on-recording-toggle-denied": (device: DeviceRef) => void;
   /** The headset records. */
   "on-recording-active": () => void;
@@ -322,3 +356,104 @@ export interface ServerToClientEvents {
   /** One device changed. Replace it by deviceId: the first whole fleet and the updates since are always the fleet as it is now. */
   "on-device-telemetry-updated": (device: DeviceState) => void;
 }
+
+export const CLIENT_EVENTS = {
+  HEADSET_IDENTIFY: "headset-identify",
+  HEADSET_FRAME: "headset-frame",
+  HEADSET_STATUS: "headset-status",
+  DEVICE_TELEMETRY: "device-telemetry",
+  HEADSET_LOGS_PROCESSED: "headset-logs-processed",
+  HEADSET_RECORDING_STATE: "headset-recording-state",
+  TABLET_LOCK_DEVICE: "tablet-lock-device",
+  TABLET_UNLOCK_DEVICE: "tablet-unlock-device",
+  TABLET_LOCK_DEVICES: "tablet-lock-devices",
+  TABLET_UNLOCK_ALL_DEVICES: "tablet-unlock-all-devices",
+  TABLET_START_RECORDING: "tablet-start-recording",
+  TABLET_STOP_RECORDING: "tablet-stop-recording",
+  TABLET_START_ALL_RECORDING: "tablet-start-all-recording",
+  TABLET_STOP_ALL_RECORDING: "tablet-stop-all-recording",
+  TABLET_TOGGLE_RECORDING: "tablet-toggle-recording",
+  TABLET_TOGGLE_ALL_RECORDING: "tablet-toggle-all-recording",
+  TABLET_CREATE_SESSION: "tablet-create-session",
+  TABLET_START_SESSION: "tablet-start-session",
+  TABLET_PAUSE_SESSION: "tablet-pause-session",
+  TABLET_END_SESSION: "tablet-end-session",
+  TABLET_GET_SESSION: "tablet-get-session",
+  TABLET_GET_ACTIVE_SESSION: "tablet-get-active-session",
+  TABLET_CONNECT_HEADSET: "tablet-connect-headset",
+  TABLET_DISCONNECT_HEADSET: "tablet-disconnect-headset",
+  TABLET_GET_RECORDING_STATUS: "tablet-get-recording-status",
+  TABLET_SYNC_METADATA: "tablet-sync-metadata",
+  DASHBOARD_SUBSCRIBE: "dashboard-subscribe",
+  DASHBOARD_UNSUBSCRIBE: "dashboard-unsubscribe",
+} as const;
+
+export const SERVER_EVENTS = {
+  ERROR: "error",
+  ON_HEADSET_CONNECTED: "on-headset-connected",
+  ON_HEADSET_DISCONNECTED: "on-headset-disconnected",
+  ON_HEADSET_FRAME_UPDATED: "on-headset-frame-updated",
+  ON_HEADSET_STATUS_UPDATED: "on-headset-status-updated",
+  ON_HEADSET_LOGS_PROCESSED: "on-headset-logs-processed",
+  ON_HEADSET_RECORDING_ACTIVE: "on-headset-recording-active",
+  ON_HEADSET_RECORDING_INACTIVE: "on-headset-recording-inactive",
+  ON_HEADSETS_UPDATED: "on-headsets-updated",
+  ON_HEADSETS_WITH_LOCK_STATUS_UPDATED: "on-headsets-with-lock-status-updated",
+  ON_DEVICE_LOCKS_UPDATED: "on-device-locks-updated",
+  ON_DEVICE_LOCKED: "on-device-locked",
+  ON_DEVICE_LOCK_FAILED: "on-device-lock-failed",
+  ON_DEVICE_UNLOCKED: "on-device-unlocked",
+  ON_DEVICES_LOCKED: "on-devices-locked",
+  ON_ALL_DEVICES_UNLOCKED: "on-all-devices-unlocked",
+  ON_DEVICE_DISCONNECTED: "on-device-disconnected",
+  ON_TABLET_RECORDING_TOGGLED: "on-tablet-recording-toggled",
+  ON_TABLET_START_RECORDING: "on-tablet-start-recording",
+  ON_TABLET_STOP_RECORDING: "on-tablet-stop-recording",
+  ON_DEVICE_RECORDING_CHANGED: "on-device-recording-changed",
+  ON_RECORDING_DENIED: "on-recording-denied",
+  ON_RECORDING_TOGGLE_DENIED: "on-recording-toggle-denied",
+  ON_RECORDING_ACTIVE: "on-recording-active",
+  ON_RECORDING_INACTIVE: "on-recording-inactive",
+  ON_TABLET_METADATA_SYNCED: "on-tablet-metadata-synced",
+  ON_SESSION_CREATED: "on-session-created",
+  ON_SESSION_STARTED: "on-session-started",
+  ON_SESSION_PAUSED: "on-session-paused",
+  ON_SESSION_ENDED: "on-session-ended",
+  ON_SESSION_ERROR: "on-session-error",
+  ON_SESSION_STATUS: "on-session-status",
+  ON_ACTIVE_SESSION: "on-active-session",
+  ON_FLEET_STATUS_UPDATED: "on-fleet-status-updated",
+  ON_DEVICE_TELEMETRY_UPDATED: "on-device-telemetry-updated",
+} as const;
+
+/** At most `max` in any window of `windowMs`, per connection and event. */
+export const RATE_LIMITS: Record<keyof ClientToServerEvents, { max: number; windowMs: number }> = {
+  "headset-identify": { max: 3, windowMs: 5000 },
+  "headset-frame": { max: 120, windowMs: 1000 },
+  "headset-status": { max: 10, windowMs: 1000 },
+  "device-telemetry": { max: 5, windowMs: 1000 },
+  "headset-logs-processed": { max: 50, windowMs: 1000 },
+  "headset-recording-state": { max: 5, windowMs: 1000 },
+  "tablet-lock-device": { max: 10, windowMs: 2000 },
+  "tablet-unlock-device": { max: 10, windowMs: 2000 },
+  "tablet-lock-devices": { max: 5, windowMs: 5000 },
+  "tablet-unlock-all-devices": { max: 2, windowMs: 5000 },
+  "tablet-start-recording": { max: 5, windowMs: 1000 },
+  "tablet-stop-recording": { max: 5, windowMs: 1000 },
+  "tablet-start-all-recording": { max: 3, windowMs: 2000 },
+  "tablet-stop-all-recording": { max: 3, windowMs: 2000 },
+  "tablet-toggle-recording": { max: 5, windowMs: 1000 },
+  "tablet-toggle-all-recording": { max: 5, windowMs: 1000 },
+  "tablet-create-session": { max: 3, windowMs: 5000 },
+  "tablet-start-session": { max: 5, windowMs: 2000 },
+  "tablet-pause-session": { max: 5, windowMs: 2000 },
+  "tablet-end-session": { max: 5, windowMs: 2000 },
+  "tablet-get-session": { max: 10, windowMs: 1000 },
+  "tablet-get-active-session": { max: 10, windowMs: 1000 },
+  "tablet-connect-headset": { max: 10, windowMs: 2000 },
+  "tablet-disconnect-headset": { max: 10, windowMs: 2000 },
+  "tablet-get-recording-status": { max: 10, windowMs: 1000 },
+  "tablet-sync-metadata": { max: 5, windowMs: 1000 },
+  "dashboard-subscribe": { max: 5, windowMs: 5000 },
+  "dashboard-unsubscribe": { max: 5, windowMs: 5000 },
+};

@@ -70,7 +70,7 @@ StatusData = Annotated[
     str,
     Strict(),
     Field(
-        description="JSON text, at most 10 KiB of UTF-8",
+        description="JSON text; the limit counts bytes of UTF-8",
         json_schema_extra={"maxLength": limits.MAX_STATUS_BYTES},
     ),
     BeforeValidator(lambda value: _bytes_at_most(limits.MAX_STATUS_BYTES, value)),
@@ -79,7 +79,7 @@ MetadataText = Annotated[
     str,
     Strict(),
     Field(
-        description="any text, at most 100 KiB of UTF-8",
+        description="any text; the limit counts bytes of UTF-8",
         json_schema_extra={"maxLength": limits.MAX_METADATA_BYTES},
     ),
     BeforeValidator(lambda value: _bytes_at_most(limits.MAX_METADATA_BYTES, value)),
