@@ -14,7 +14,7 @@ export interface AllUnlocked {
   unlocked: string[];
 }
 
-/** ``tablet-create-session``. */
+/** `tablet-create-session`. */
 export interface CreateSession {
   /** 1 or more; at most 50; each `^[a-zA-Z0-9_-]{1,64}$` */
   deviceIds: string[];
@@ -40,7 +40,7 @@ export interface DeviceRef {
   deviceId: string;
 }
 
-/** One device's part in a session. ``uploadProgress`` is percent. */
+/** One device's part in a session. `uploadProgress` is percent. */
 export interface DeviceSessionStatus {
   deviceId: string;
   isRecording: boolean;
@@ -49,7 +49,7 @@ export interface DeviceSessionStatus {
   uploadStatus: "pending" | "uploading" | "completed" | "failed";
 }
 
-/** One device as dashboards and ``/api/devices`` see it. */
+/** One device as dashboards and `/api/devices` see it. */
 export interface DeviceState {
   deviceId: string;
   socketId: string;
@@ -58,6 +58,7 @@ export interface DeviceState {
   lastSeen: string;
   /** ISO 8601 UTC with milliseconds and Z */
   connectionTime: string;
+  /** the last DeviceTelemetry */
   telemetry: Record<string, unknown> | null;
   isLocked: boolean;
   isRecording: boolean;
@@ -79,7 +80,7 @@ export interface DeviceTelemetry {
   timestamp?: number;
   /** ≥ 0; ≤ 1 */
   batteryLevel?: number;
-  /** ≥ 0; ≤ 4; a multiple of 1; 0 unknown, 1 charging, 2 discharging, 3 not charging, 4 full */
+  /** ≥ 0; ≤ 4; in steps of 1; 0 unknown, 1 charging, 2 discharging, 3 not charging, 4 full */
   batteryState?: number;
   /** ≥ 0; ≤ 2^53 */
   storageUsedBytes?: number;
@@ -141,7 +142,7 @@ export interface HeadsetListInfo {
   lockedByTabletId?: string;
 }
 
-/** ``reason``: ``Device not online`` or ``Device locked by another tablet``. */
+/** `reason`: `Device not online` or `Device locked by another tablet`. */
 export interface LockFailed {
   deviceId: string;
   reason: string;
@@ -160,14 +161,14 @@ export interface RecordingChanged {
   isRecording: boolean;
 }
 
-/** ``unavailable``: asked-for devices that are offline or another tablet's. */
+/** `unavailable`: asked-for devices that are offline or another tablet's. */
 export interface SessionCreated {
   sessionId: string;
   deviceIds: string[];
   unavailable?: string[];
 }
 
-/** Tablets get all three; headsets only ``sessionId``. ``duration`` is whole seconds. */
+/** Tablets get all three; headsets only `sessionId`. `duration` is whole seconds. */
 export interface SessionEnded {
   sessionId: string;
   /** ISO 8601 UTC with milliseconds and Z */
@@ -187,7 +188,7 @@ export interface SessionRef {
   sessionId: string;
 }
 
-/** ``startedAt`` is the first start, also after a pause. */
+/** `startedAt` is the first start, also after a pause. */
 export interface SessionStarted {
   sessionId: string;
   /** ISO 8601 UTC with milliseconds and Z */

@@ -157,7 +157,9 @@ def _decode_telemetry(value: Any) -> Any:
 
 # The dict itself goes on, not the model: what a headset sent is passed on as it was.
 TelemetryData = Annotated[
-    Json, BeforeValidator(_decode_telemetry, json_schema_input_type=DeviceTelemetry | str)
+    Json,
+    BeforeValidator(_decode_telemetry, json_schema_input_type=DeviceTelemetry | str),
+    Field(description="at most 64 KiB and 100 levels of JSON; a wrong known field refuses it all"),
 ]
 
 
@@ -180,7 +182,7 @@ class DeviceState(TypedDict):
     isOnline: bool
     lastSeen: IsoTime
     connectionTime: IsoTime
-    telemetry: Json | None
+    telemetry: Annotated[Json | None, Field(description="the last DeviceTelemetry")]
     isLocked: bool
     isRecording: bool
     customName: str

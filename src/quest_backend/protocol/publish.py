@@ -1,4 +1,7 @@
-"""The catalogue for people and tools: Markdown, AsyncAPI, JSON Schemas, TypeScript. Pure."""
+"""The catalogue for people and tools: Markdown, AsyncAPI, JSON Schemas, TypeScript. Pure.
+
+Four printers in one file: they share one reading of the types, ``_schema``.
+"""
 
 import json
 from typing import Any
@@ -20,7 +23,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _MULTI_FORMAT = "application/schema+json;version=draft-2020-12"
 
 # A lock and a recording session; who says what to whom, and a word on the payload.
-_STORY: list[tuple[str, Event, str]] = [
+_STORY: list[tuple[str, Event | None, str]] = [
     ("H->>S", c.HEADSET_IDENTIFY, "deviceId"),
     ("S-->>H", c.ON_HEADSET_CONNECTED, ""),
     ("S-->>T", c.ON_HEADSETS_WITH_LOCK_STATUS_UPDATED, "all that are online"),
@@ -33,11 +36,11 @@ _STORY: list[tuple[str, Event, str]] = [
     ("S-->>T", c.ON_SESSION_STARTED, "sessionId, startedAt"),
     ("H->>S", c.HEADSET_RECORDING_STATE, "true"),
     ("S-->>T", c.ON_DEVICE_RECORDING_CHANGED, "deviceId, true"),
-    ("loop preview and telemetry", c.HEADSET_FRAME, ""),
+    ("loop preview and telemetry", None, ""),
     ("H->>S", c.HEADSET_FRAME, "base64 JPEG"),
     ("S-->>T", c.ON_HEADSET_FRAME_UPDATED, "the newest"),
     ("H->>S", c.DEVICE_TELEMETRY, "battery, tracking, frameCount …"),
-    ("end", c.HEADSET_FRAME, ""),
+    ("end", None, ""),
     ("T->>S", c.TABLET_END_SESSION, "sessionId"),
     ("S-->>H", c.ON_TABLET_STOP_RECORDING, ""),
     ("S-->>H", c.ON_SESSION_ENDED, "sessionId"),
@@ -281,10 +284,8 @@ def events_markdown() -> str:
 def _story() -> str:
     lines = []
     for step, event, note in _STORY:
-        if "->>" not in step and "-->>" not in step:
-            lines.append(f"    {step}")
-            continue
-        lines.append(f"    {step}: {event.name}{f' ({note})' if note else ''}")
+        said = f": {event.name}{f' ({note})' if note else ''}" if event else ""
+        lines.append(f"    {step}{said}")
     return "\n".join(lines)
 
 
@@ -338,7 +339,7 @@ def _type(name: str, schema: Schema) -> str:
     if schema.get("additionalProperties") is True:
         rows.append(["any other", "`unknown`", "kept and passed on"])
     table = _table(["field", "type", "bounds and notes"], rows)
-    return f"### {name}\n\n{schema.get('description', '')}\n\n{table}"
+    return f"### {name}\n\n{schema['description'].replace('``', '`')}\n\n{table}"
 
 
 def _shown(schema: Schema) -> str:
@@ -361,7 +362,7 @@ def _bounds(schema: Schema) -> list[str]:
     words = {
         "minimum": "≥ {}",
         "maximum": "≤ {}",
-        "multipleOf": "a multiple of {}",
+        "multipleOf": "in steps of {}",
         "minLength": "{} or more characters",
         "maxLength": "at most {} characters",
         "minItems": "{} or more",
@@ -414,7 +415,8 @@ def typescript() -> str:
 
 
 def _comment(text: str, indent: int) -> list[str]:
-    return [f"{' ' * indent}/** {' '.join(text.split()).replace('*/', '* /')} */"]
+    plain = " ".join(text.split()).replace("``", "`").replace("*/", "* /")
+    return [f"{' ' * indent}/** {plain} */"]
 
 
 def _ts_events(title: str, events: list[Event]) -> list[str]:
