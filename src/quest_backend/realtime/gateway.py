@@ -169,7 +169,7 @@ class Gateway:
         first = args[0] if args else None
         body: dict[str, Any] = {"error": str(error)}
         if isinstance(first, list):
-            failed = [one for one in first if isinstance(one, str)]
+            failed = [one[:64] for one in first[:1000] if isinstance(one, str)]
             body = {"locked": [], "failed": failed, **body}
         elif "failed" in str(event.failure.args[0].type.__annotations__):
             body = {"locked": [], "failed": [], **body}
