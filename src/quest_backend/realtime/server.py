@@ -162,10 +162,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio is u
         self._attachments.pop(eio_sid, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
 
-    async def hang_up(self, eio_sid: str) -> None:
-        """Close a client's connection."""
-        await self.eio.disconnect(eio_sid)
-
 
 def _decode(data: Any) -> Any:
     """A Socket.IO packet, or None. Its type is an ASCII digit; ``int`` reads any script's."""
