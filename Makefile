@@ -37,6 +37,8 @@ endif
 test: $(STAMP) $(NODE_STAMP) ## run all tests
 	@sh scripts/ensure_redis7.sh
 	@$(BIN)/python -m pytest
+	@echo "The contract again, on uvicorn's own WebSocket …"
+	@WEBSOCKET_PROTOCOL=websockets-sansio $(BIN)/python -m pytest tests/contract --ignore=tests/contract/test_rest.py
 
 check: $(STAMP) $(NODE_STAMP) ## lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format"; exit 1; }

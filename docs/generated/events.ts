@@ -229,8 +229,8 @@ export interface StopAllAck {
 export interface ClientToServerEvents {
   /** Register as this device. A newer connection of the same device takes over. */
   "headset-identify": (deviceId: string) => void;
-  /** A frame of the preview. */
-  "headset-frame": (data: string) => void;
+  /** A frame of the preview: base64 text, or the JPEG in binary, a quarter smaller. */
+  "headset-frame": (data: string | string) => void;
   /** A status, passed on to the tablets that watch. */
   "headset-status": (data: string) => void;
   /** Telemetry: an object, its JSON text, or the JSON text of that text. */
@@ -294,6 +294,8 @@ export interface ServerToClientEvents {
   "on-headset-disconnected": () => void;
   /** A frame of the preview: the newest, at most one per 33 ms and headset. */
   "on-headset-frame-updated": (data: string) => void;
+  /** The same for viewers whose handshake says `auth.frames = "v2"`, instead of `on-headset-frame-updated`: which headset, a number that counts its frames, when the frame reached the server (Unix ms), the picture in binary. */
+  "on-headset-frame": (deviceId: string, seq: number, sentAtMs: number, jpeg: string) => void;
   /** A status of the headset. */
   "on-headset-status-updated": (data: string) => void;
   /** The headset has processed its logs. */
@@ -394,6 +396,7 @@ export const SERVER_EVENTS = {
   ON_HEADSET_CONNECTED: "on-headset-connected",
   ON_HEADSET_DISCONNECTED: "on-headset-disconnected",
   ON_HEADSET_FRAME_UPDATED: "on-headset-frame-updated",
+  ON_HEADSET_FRAME: "on-headset-frame",
   ON_HEADSET_STATUS_UPDATED: "on-headset-status-updated",
   ON_HEADSET_LOGS_PROCESSED: "on-headset-logs-processed",
   ON_HEADSET_RECORDING_ACTIVE: "on-headset-recording-active",

@@ -21,14 +21,16 @@ from quest_backend.api.middleware import Edge
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
 from quest_backend.metrics import Live, Metrics
-from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, SESSION_TTL_S
+from quest_backend.protocol import catalogue
+from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, MAX_MESSAGE_BYTES, SESSION_TTL_S
 from quest_backend.realtime.connections import DASHBOARDS, Connections
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.node import Node
-from quest_backend.realtime.outbox import Outbox
-from quest_backend.realtime.server import SocketServer, asgi
+from quest_backend.realtime.outbox import Feed, Outbox
 from quest_backend.settings import Settings
+from quest_backend.sockets.engine import EngineServer, mounted
+from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.sessions import SessionStore
@@ -38,6 +40,10 @@ from quest_backend.tokens import Secrets, Tokens
 
 log = structlog.get_logger()
 
+# A socket that does not say who it is; and what sockets may still do when the server stops.
+_CONNECT_TIMEOUT_S = 20
+_FINISH_S = 3
+
 
 @dataclass(slots=True)
 class Server:
@@ -45,10 +51,12 @@ class Server:
 
     app: Callable[..., Awaitable[None]]
     rest: FastAPI
+    engine: EngineServer
     node: Node | None = None
 
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
+        self.engine.draining = True
         if self.node is not None:
             self.node.presence.draining = True
 
@@ -61,9 +69,13 @@ def build(settings: Settings, made: Secrets) -> Server:
         made.admin_key,
         settings.enrollment_key.get_secret_value() if settings.enrollment_key else None,
     )
-    sockets = SocketServer(
+    doors: dict[str, Door] = {}
+    sockets = SocketIo(doors, connect_timeout_s=_CONNECT_TIMEOUT_S)
+    engine = EngineServer(
+        sockets,
         ping_interval_s=settings.socket_ping_interval_ms / 1000,
         ping_timeout_s=settings.socket_ping_timeout_ms / 1000,
+        max_payload_bytes=MAX_MESSAGE_BYTES,
         origins=settings.allowed_origins,
     )
 
@@ -83,10 +95,10 @@ def build(settings: Settings, made: Secrets) -> Server:
         )
         try:
             await valkey.ping()
-            hub = _hub(settings, valkey, sockets, metrics)
+            hub = _hub(settings, valkey, metrics)
             node = Node(hub, tokens)
             server.node = node
-            sockets.door = node.gateway
+            doors["/"] = node.gateway
             metrics.watch(hub.view, _live(node))
             app.state.context = Context(
                 settings=settings,
@@ -100,6 +112,7 @@ def build(settings: Settings, made: Secrets) -> Server:
             await node.start()
             log.info("server_started", version=__version__, port=settings.port)
             yield
+            await sockets.finish(_FINISH_S)
             await node.stop()
         finally:
             await valkey.close()
@@ -108,7 +121,7 @@ def build(settings: Settings, made: Secrets) -> Server:
             log.info("server_stopped")
 
     rest = rest_app(settings, lifespan)
-    server = Server(Edge(asgi(sockets, rest), metrics), rest)
+    server = Server(Edge(mounted(engine, "/socket.io", rest), metrics), rest, engine)
     return server
 
 
@@ -134,11 +147,11 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
     return rest
 
 
-def _hub(settings: Settings, valkey: Valkey, sockets: SocketServer, metrics: Metrics) -> Hub:
+def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
     clock = Clock()
     view = FleetView()
     connections = Connections()
-    outbox = Outbox(sockets.sockets, metrics)
+    outbox = Outbox(metrics)
     node_id = _node_id(settings.data_dir)
     return Hub(
         settings=settings,
@@ -149,6 +162,9 @@ def _hub(settings: Settings, valkey: Valkey, sockets: SocketServer, metrics: Met
         telemetry=TelemetryWriter(valkey, clock),
         connections=connections,
         outbox=outbox,
+        dashboards=Feed(
+            outbox, catalogue.ON_DEVICE_TELEMETRY_UPDATED, lambda: connections.room(DASHBOARDS)
+        ),
         lists=ListBroadcaster(view, connections, outbox, clock),
         metrics=metrics,
     )

@@ -86,6 +86,9 @@ class Metrics:
         self.frames_dropped = counter(
             "turing_frames_dropped_total", "Frames throttled, replaced or skipped"
         )
+        self.slow_clients = counter(
+            "turing_slow_clients_disconnected_total", "Clients cut off because they read too slowly"
+        )
         self.connection_duration = histogram(
             "turing_socket_connection_duration_seconds", "Socket lifetime", minutes, "type"
         )

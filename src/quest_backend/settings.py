@@ -73,15 +73,18 @@ class Settings(BaseSettings):
         33, ge=0, le=10_000, description="least time between two frames of a headset to a viewer"
     )
     max_frame_batch_size: int = Field(
-        5, ge=1, le=1000, description="viewers this many messages behind skip frames"
+        5,
+        ge=1,
+        le=1000,
+        description="most frames held per headset; the server holds one, the newest",
     )
 
     socket_ping_interval_ms: int = Field(5000, ge=100, description="time between pings")
     socket_ping_timeout_ms: int = Field(
         10000, ge=100, description="a client that does not answer a ping this long is gone"
     )
-    websocket_protocol: Literal["websockets-sansio", "websockets", "wsproto"] = Field(
-        "websockets-sansio", description="uvicorn's WebSocket implementation"
+    websocket_protocol: Literal["picows", "websockets-sansio", "wsproto"] = Field(
+        "picows", description="WebSocket implementation; picows is the fast one"
     )
 
     session_cleanup_interval_ms: int = Field(

@@ -39,6 +39,19 @@ ON_HEADSET_FRAME_UPDATED = Outbound(
     (Arg("data", p.FrameData),),
     to=_ROOM_NOT_SENDER,
 )
+ON_HEADSET_FRAME = Outbound(
+    "on-headset-frame",
+    'The same for viewers whose handshake says `auth.frames = "v2"`, instead of '
+    "`on-headset-frame-updated`: which headset, a number that counts its frames, when the frame "
+    "reached the server (Unix ms), the picture in binary.",
+    (
+        _DEVICE,
+        Arg("seq", int),
+        Arg("sentAtMs", int),
+        Arg("jpeg", p.JpegBytes),
+    ),
+    to=_ROOM_NOT_SENDER,
+)
 ON_HEADSET_STATUS_UPDATED = Outbound(
     "on-headset-status-updated",
     "A status of the headset.",
@@ -210,10 +223,10 @@ HEADSET_IDENTIFY = Inbound(
 HEADSET_FRAME = Inbound(
     "headset-frame",
     DeviceType.HEADSET,
-    "A frame of the preview.",
-    (Arg("data", p.FrameData),),
+    "A frame of the preview: base64 text, or the JPEG in binary, a quarter smaller.",
+    (Arg("data", p.FrameData | p.JpegBytes),),
     Rate(120, 1),
-    replies=(ON_HEADSET_FRAME_UPDATED,),
+    replies=(ON_HEADSET_FRAME_UPDATED, ON_HEADSET_FRAME),
     invalid=ErrorCode.INVALID_FRAME_DATA,
 )
 HEADSET_STATUS = Inbound(

@@ -29,6 +29,8 @@ class Dashboards:
 
 def snapshot_to_all(hub: Hub) -> None:
     """Devices left the fleet, which no update can say."""
+    # What waits may be of a device that is no more: it goes first.
+    hub.dashboards.flush()
     hub.outbox.send(
         hub.connections.room(DASHBOARDS),
         catalogue.ON_FLEET_STATUS_UPDATED,

@@ -38,7 +38,12 @@ class Node:
             Dashboards(hub),
         ]
         self.gateway = Gateway(
-            hub, tokens, features, opened=self.presence.opened, closed=self._closed
+            hub,
+            tokens,
+            features,
+            frames=self.frames,
+            opened=self.presence.opened,
+            closed=self._closed,
         )
         missing = INBOUND.keys() - self.gateway.handlers.keys()
         if missing:

@@ -88,6 +88,8 @@ def test_arguments_of_events_without_payload_are_ignored(name: str) -> None:
 
 GOOD: list[tuple[str, list[Any]]] = [
     ("headset-frame", ["x"]),
+    ("headset-frame", [b"\xff\xd8"]),
+    ("headset-frame", [b"x" * 1_048_576]),
     ("headset-frame", ["x" * 1_048_576]),
     ("headset-status", [""]),
     ("headset-status", ['{"fps":72}']),
@@ -116,7 +118,17 @@ def test_further_arguments_are_ignored() -> None:
 
 
 BAD_BY_EVENT: dict[str, list[Any]] = {
-    "headset-frame": ["", "x" * 1_048_577, EURO * 349_526, SURROGATE, 1, b"x", None, ["x"]],
+    "headset-frame": [
+        "",
+        "x" * 1_048_577,
+        EURO * 349_526,
+        SURROGATE,
+        1,
+        None,
+        ["x"],
+        b"",
+        b"x" * 1_048_577,
+    ],
     "headset-status": [
         "x" * 10_241,
         EURO * 3414,
