@@ -66,7 +66,7 @@ class EngineEcho:
         session.send(packets.Outgoing(packet))
 
     def received_binary(self, session: Session, data: bytes) -> None:
-        session.send(packets.Outgoing(b"", (data,)))
+        session.send(packets.Outgoing(attachments=(data,)))
 
     def malformed(self, session: Session, problem: str) -> None:
         session.close(f"parse error: {problem}")

@@ -1,11 +1,8 @@
 """One frame on the wire, in both forms: base64 text as the schema has it, and binary."""
 
 import base64
-import binascii
-from dataclasses import dataclass
 
 import numpy as np
-import orjson
 
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import MAX_FRAME_BYTES
@@ -15,6 +12,8 @@ from quest_backend.sockets.packets import Outgoing
 RAW_PREFIX = b'42["%s",' % catalogue.HEADSET_FRAME.name.encode()
 _OUT_PREFIX = b'42["%s",' % catalogue.ON_HEADSET_FRAME_UPDATED.name.encode()
 _FIRST = len(RAW_PREFIX) + 1
+_SIGNED = np.dtype(np.int8)
+_least = np.minimum.reduce
 
 
 def is_plain_string(packet: bytes) -> bool:
@@ -34,56 +33,62 @@ def is_plain_string(packet: bytes) -> bool:
     return (
         packet.find(b'"', _FIRST, end) < 0
         and packet.find(b"\\", _FIRST, end) < 0
-        and packet.isascii()
-        # RFC 8259, 7: control characters must be escaped.
-        and int(np.frombuffer(packet, np.uint8).min()) >= 0x20
+        # RFC 8259, 7: control characters must be escaped. As signed numbers, bytes beyond ASCII
+        # are negative, so one pass finds both.
+        and bool(_least(np.frombuffer(packet, _SIGNED)) >= 0x20)
     )
 
 
-def raw_literal(packet: bytes) -> bytes:
-    """The string of such a packet as JSON, with the packet's closing bracket."""
-    return packet[_FIRST - 1 :]
-
-
-@dataclass(slots=True)
 class Frame:
-    """One picture in the form it came in; the other form is made when somebody needs it."""
+    """One picture in the form it came in; the other form is made when somebody needs it.
 
-    device_id: str
-    seq: int
-    sent_at_ms: int
-    literal: bytes = b""  # JSON, from the quote to the packet's closing bracket
-    jpeg: bytes | None = None
-    _legacy: Outgoing | None = None
-    _v2: Outgoing | None = None
+    ``came`` is a packet for which ``is_plain_string`` holds, decoded text, or JPEG bytes.
+    """
+
+    __slots__ = ("_came", "_legacy", "_packet", "_v2", "arrived_at", "seq")
+
+    def __init__(
+        self, seq: int, arrived_at: float, *, packet: bytes = b"", came: str | bytes = b""
+    ) -> None:
+        self.seq = seq
+        self.arrived_at = arrived_at  # Unix seconds
+        self._packet = packet
+        self._came = came
+        self._legacy: Outgoing | None = None
+        self._v2: Outgoing | None = None
 
     def legacy(self) -> Outgoing:
         """For clients of the schema: ``on-headset-frame-updated (base64)``."""
         if self._legacy is None:
-            literal = self.literal
-            if self.jpeg is not None and not literal:
-                literal = b'"' + base64.b64encode(self.jpeg) + b'"]'
-            self._legacy = Outgoing(_OUT_PREFIX + literal)
+            if self._packet:
+                rest = memoryview(self._packet)[_FIRST - 1 :]
+                self._legacy = Outgoing(_OUT_PREFIX, rest)
+            elif isinstance(self._came, bytes):
+                self._legacy = Outgoing(_OUT_PREFIX, b'"', base64.b64encode(self._came), b'"]')
+            else:
+                self._legacy = encode(catalogue.ON_HEADSET_FRAME_UPDATED, self._came)
         return self._legacy
 
-    def v2(self) -> Outgoing | None:
+    def v2(self, device_id: str) -> Outgoing | None:
         """``on-headset-frame (deviceId, seq, sentAtMs, jpeg)``; None when it is no base64."""
         if self._v2 is None:
-            if self.jpeg is None:
-                self.jpeg = _decoded(self.literal)
-            if not self.jpeg:
+            jpeg = self._jpeg_bytes()
+            if not jpeg:
                 return None
-            self._v2 = encode(
-                catalogue.ON_HEADSET_FRAME, self.device_id, self.seq, self.sent_at_ms, self.jpeg
-            )
+            sent_at_ms = int(self.arrived_at * 1000)
+            self._v2 = encode(catalogue.ON_HEADSET_FRAME, device_id, self.seq, sent_at_ms, jpeg)
         return self._v2
 
+    def _jpeg_bytes(self) -> bytes:
+        if self._packet:
+            return _decoded(self._packet[_FIRST:-2].decode())
+        return self._came if isinstance(self._came, bytes) else _decoded(self._came)
 
-def _decoded(literal: bytes) -> bytes:
-    text: str = orjson.loads(literal[:-1])
+
+def _decoded(text: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        return base64.b64decode(text)
-    except (binascii.Error, ValueError):
+        return base64.b64decode(text, validate=True)
+    except ValueError:
         return b""

@@ -9,12 +9,10 @@ Budget: 15 µs per delivered frame beside the kernel's copies; ``make bench-rela
 import asyncio
 from dataclasses import dataclass, field
 
-import orjson
-
 from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
 from quest_backend.realtime.connections import Connection, device_room
-from quest_backend.realtime.frame_packets import Frame, raw_literal
+from quest_backend.realtime.frame_packets import Frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
@@ -23,6 +21,7 @@ from quest_backend.realtime.recording import identified
 @dataclass(slots=True)
 class _Stream:
     device_id: str
+    room: str
     pacer: FramePacer
     frame: Frame | None = None
     seq: int = 0
@@ -34,77 +33,76 @@ class Frames:
     """One slot per headset, latest wins; a viewer that is behind skips."""
 
     def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+        self._connections = hub.connections
+        self._clock = hub.clock
+        self._counts = hub.metrics.frames
         self._streams: dict[str, _Stream] = {}
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
         self._interval_s = hub.settings.frame_batch_interval_ms / 1000
-        self._dropped = hub.metrics.frames_dropped
 
     @handles(catalogue.HEADSET_FRAME)
     def receive(self, connection: Connection, data: str | bytes) -> None:
-        """Take a frame that was decoded."""
-        if isinstance(data, bytes):
-            self._offer(connection, b"", data)
-        else:
-            self._offer(connection, orjson.dumps(data) + b"]", None)
+        """Take a frame that was decoded: text, or JPEG in binary."""
+        self._offer(connection, self._clock.monotonic(), b"", data)
 
-    def receive_raw(self, connection: Connection, packet: bytes) -> None:
-        """Take a frame for which ``is_plain_string`` holds."""
-        self._offer(connection, raw_literal(packet), None)
+    def receive_raw(self, connection: Connection, packet: bytes, now: float) -> None:
+        """Take a packet for which ``is_plain_string`` holds."""
+        self._offer(connection, now, packet, b"")
 
-    def _offer(self, connection: Connection, literal: bytes, jpeg: bytes | None) -> None:
-        hub = self._hub
-        device_id = identified(connection)
+    def _offer(
+        self, connection: Connection, now: float, packet: bytes, decoded: str | bytes
+    ) -> None:
+        device_id = connection.device_id or identified(connection)
         stream = self._streams.get(device_id)
         if stream is None:
-            stream = _Stream(device_id, FramePacer(self._throttle_s, self._interval_s))
+            stream = _Stream(
+                device_id, device_room(device_id), FramePacer(self._throttle_s, self._interval_s)
+            )
             self._streams[device_id] = stream
-        now = hub.clock.monotonic()
-        if not stream.pacer.offer(now):
-            self._dropped.inc()
+        pacer = stream.pacer
+        if not pacer.offer(now):
+            self._counts.dropped += 1
             return
         stream.seq += 1
-        if len(hub.connections.room(device_room(device_id))) <= 1:
+        if len(self._connections.room(stream.room)) <= 1:
             # Nobody but the headset itself: it costs nothing beyond reading it.
-            stream.pacer.gathered = 0
+            pacer.gathered = 0
             stream.frame = None
             return
         if stream.frame is not None:
-            self._dropped.inc()
-        stream.frame = Frame(device_id, stream.seq, hub.clock.unix_ms(), literal, jpeg)
+            self._counts.dropped += 1
+        stream.frame = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
         stream.source = connection
-        if stream.timer is not None:
-            return
-        wait = stream.pacer.wait_s(now)
-        if wait <= 0:
-            self._send(stream)
-        else:
-            stream.timer = asyncio.get_running_loop().call_later(wait, self._send, stream)
+        if stream.timer is None:
+            wait = pacer.wait_s(now)
+            if wait <= 0:
+                self._send(stream, now)
+            else:
+                loop = asyncio.get_running_loop()
+                stream.timer = loop.call_later(wait, self._boundary, stream)
 
-    def _send(self, stream: _Stream) -> None:
+    def _boundary(self, stream: _Stream) -> None:
         stream.timer = None
+        self._send(stream, self._clock.monotonic())
+
+    def _send(self, stream: _Stream, now: float) -> None:
         frame, stream.frame = stream.frame, None
         if frame is None:
             return
-        hub = self._hub
-        sent = sent_v2 = 0
-        for viewer in hub.connections.room(device_room(stream.device_id)):
-            if viewer is stream.source:
+        counts, source = self._counts, stream.source
+        for viewer in self._connections.room(stream.room):
+            if viewer is source:
                 continue
-            packet = frame.v2() if viewer.frames_v2 else frame.legacy()
-            if packet is None:
-                self._dropped.inc()
-                continue
-            # Behind: it waits alone, and the next one takes its place.
-            if viewer.client.session.send(packet, stream):
-                self._dropped.inc()
+            packet = frame.v2(stream.device_id) if viewer.frames_v2 else frame.legacy()
+            # A viewer that is behind keeps one frame per headset: this one takes the place of
+            # the one that waited.
+            if packet is None or viewer.client.session.send(packet, stream):
+                counts.dropped += 1
             elif viewer.frames_v2:
-                sent_v2 += 1
+                counts.sent_v2 += 1
             else:
-                sent += 1
-        hub.metrics.frame_batch_size.observe(stream.pacer.sent(hub.clock.monotonic()))
-        hub.outbox.count(catalogue.ON_HEADSET_FRAME_UPDATED, sent)
-        hub.outbox.count(catalogue.ON_HEADSET_FRAME, sent_v2)
+                counts.sent += 1
+        counts.gathered(stream.pacer.sent(now))
 
     def forget(self, device_id: str) -> None:
         """The headset is gone."""

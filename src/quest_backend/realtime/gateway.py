@@ -38,7 +38,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
 class RawFrames(Protocol):
     """What takes frames that were not decoded."""
 
-    def receive_raw(self, connection: Connection, packet: bytes) -> None:
+    def receive_raw(self, connection: Connection, packet: bytes, now: float) -> None:
         """A frame of the form that ``is_plain_string`` says."""
 
 
@@ -147,13 +147,15 @@ class Gateway:
         connection: Connection = client.state
         if connection.device_type is not DeviceType.HEADSET or not is_plain_string(packet):
             return False
-        event = HEADSET_FRAME
-        if self._within_rate(connection, event.name, event):
-            self._came(event.name)
-            try:
-                self.frames.receive_raw(connection, packet)
-            except Refused as error:
-                self._refuse(connection, event.name, error.code, str(error))
+        event, now = HEADSET_FRAME, self._hub.clock.monotonic()
+        if not connection.rates.allow(event.name, event.rate, now):
+            self._hub.metrics.refused_events.labels(event.name, "rate").inc()
+            return True
+        self._hub.metrics.frames.received += 1
+        try:
+            self.frames.receive_raw(connection, packet, now)
+        except Refused as error:
+            self._refuse(connection, event.name, error.code, str(error))
         return True
 
     def event(

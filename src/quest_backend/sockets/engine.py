@@ -149,7 +149,7 @@ class EngineServer:
         self, link: DirectLink | AsgiLink, upgrade_of: Session | None, raw_query: str
     ) -> None:
         if upgrade_of is None:
-            self._open(link, raw_query)
+            link.started(self._open(link, raw_query))
         elif isinstance(upgrade_of.link, PollingLink):
             asyncio.get_running_loop().call_later(_UPGRADE_WAIT_S, link.abandon)
         else:

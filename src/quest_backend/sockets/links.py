@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import struct
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,25 +15,25 @@ if sys.platform == "linux":
     import fcntl
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h
-_ZERO = b"\0\0\0\0"
-_INT = struct.Struct("i")
+_ZERO = b"\0\0\0\0"  # an int
+_answer = bytearray(4)
 _NOOP = Outgoing(b"6")
 _CLOSE = Outgoing(b"1")
 _PROBE = Outgoing(b"3probe")
 
 
-def unsent_bytes(fileno: int) -> int:
-    """Bytes that the kernel holds and could not put on the wire yet; 0 where it does not say.
+def kernel_holds_back(fileno: int) -> bool:
+    """Whether the kernel holds bytes that it could not put on the wire yet, where it tells.
 
     What is on its way does not count, so that a long round trip is no congestion.
     """
     if sys.platform != "linux":
-        return 0
+        return False
     try:
-        answer = fcntl.ioctl(fileno, _SIOCOUTQNSD, _ZERO)
+        fcntl.ioctl(fileno, _SIOCOUTQNSD, _answer, True)
     except OSError:
-        return 0
-    return int(_INT.unpack(answer)[0])
+        return False
+    return _answer != _ZERO
 
 
 class _WebSocket:
@@ -69,6 +68,7 @@ class _WebSocket:
         elif payload == b"5":
             self.session, self._upgrade_of = session, None
             session.link = self  # type: ignore[assignment]  # a Link, in its two subclasses
+            self.started(session)
             left = polling.end()
             self.write([*left, *session.take_waiting()])
         else:
@@ -79,6 +79,9 @@ class _WebSocket:
             self.session.close(f"transport close {code}", hang_up=False)
         elif self._upgrade_of is not None and isinstance(self._upgrade_of.link, PollingLink):
             self._upgrade_of.link.release(probing=False)
+
+    def started(self, session: Session) -> None:
+        """It is ``session``'s from now on."""
 
     def abandon(self) -> None:
         """The upgrade has taken too long."""
@@ -95,6 +98,10 @@ class DirectLink(_WebSocket):
     def __init__(self, direct: Direct, session: Session | None, upgrade_of: Session | None) -> None:
         super().__init__(session, upgrade_of)
         self._direct = direct
+
+    def started(self, session: Session) -> None:
+        """Messages go straight to the session."""
+        self._direct.deliver_to(session.received)
 
     def write(self, packets: Sequence[Outgoing]) -> None:
         """Frames, made once for all receivers."""
@@ -115,7 +122,15 @@ class DirectLink(_WebSocket):
     def busy(self) -> bool:
         """Something is left in the transport or unsent in the kernel."""
         direct = self._direct
-        return direct.backlog_bytes() > 0 or unsent_bytes(direct.fileno) > 0
+        return direct.backlog_bytes() > 0 or kernel_holds_back(direct.fileno)
+
+    def offer(self, packet: Outgoing) -> bool:
+        """Send unless busy."""
+        direct = self._direct
+        if direct.backlog_bytes() or kernel_holds_back(direct.fileno):
+            return False
+        direct.write(packet.frames)
+        return True
 
     def drained(self) -> None:
         """The transport can take more."""
@@ -221,6 +236,13 @@ class AsgiLink(_WebSocket):
         """The writer has something left."""
         return bool(self._queue)
 
+    def offer(self, packet: Outgoing) -> bool:
+        """Send unless busy."""
+        if self._queue:
+            return False
+        self.write((packet,))
+        return True
+
     def pause_reading(self) -> None:
         """After the message in hand."""
         self._readable.clear()
@@ -319,6 +341,13 @@ class PollingLink:
     def busy(self) -> bool:
         """No GET waits that is not answered already."""
         return self._poll is None or self._poll.done()
+
+    def offer(self, packet: Outgoing) -> bool:
+        """Answer the GET that waits, if one does."""
+        if self.busy():
+            return False
+        self.write((packet,))
+        return True
 
     def pause_reading(self) -> None:
         """The POST in hand is answered later."""

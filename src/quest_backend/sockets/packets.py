@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from quest_backend.sockets.websocket import frame
+from quest_backend.sockets.websocket import header
 
 SEPARATOR = "\x1e"
 MAX_ATTACHMENTS = 8
@@ -45,31 +45,36 @@ class Received:
 class Outgoing:
     """What goes to any number of sockets: encoded once for each transport that needs it.
 
-    ``text`` is an Engine.IO packet, type digit included, or empty; ``attachments`` follow it as
-    binary messages.
+    ``text`` is an Engine.IO packet, type digit included, in any number of parts; ``attachments``
+    follow it as binary messages.
     """
 
-    __slots__ = ("_frames", "_payload", "attachments", "text")
+    __slots__ = ("_frames", "_payload", "_text", "attachments", "size")
 
-    def __init__(self, text: bytes, attachments: tuple[bytes, ...] = ()) -> None:
-        self.text = text
+    def __init__(self, *text: bytes | memoryview, attachments: tuple[bytes, ...] = ()) -> None:
+        # In parts, joined once: the hot path copies a frame's bytes no more than it must.
+        self._text = text
         self.attachments = attachments
+        # Bytes, without framing.
+        self.size = sum(map(len, text)) + sum(map(len, attachments))
         self._frames: bytes | None = None
         self._payload: str | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes, without framing."""
-        return len(self.text) + sum(map(len, self.attachments))
+    def text(self) -> bytes:
+        """The packet."""
+        return b"".join(self._text)
 
     @property
     def frames(self) -> bytes:
         """As WebSocket frames of a server."""
         if self._frames is None:
-            head = frame(1, self.text) if self.text else b""
-            if self.attachments:
-                head += b"".join([frame(2, data) for data in self.attachments])
-            self._frames = head
+            parts: list[bytes | memoryview] = []
+            if self._text:
+                parts += [header(1, sum(map(len, self._text))), *self._text]
+            for data in self.attachments:
+                parts += [header(2, len(data)), data]
+            self._frames = b"".join(parts)
         return self._frames
 
     @property
@@ -77,13 +82,13 @@ class Outgoing:
         """As part of a polling body."""
         if self._payload is None:
             binary = ["b" + base64.b64encode(data).decode() for data in self.attachments]
-            head = [self.text.decode()] if self.text else []
+            head = [self.text.decode()] if self._text else []
             self._payload = SEPARATOR.join(head + binary)
         return self._payload
 
     def messages(self) -> list[str | bytes]:
         """As WebSocket messages."""
-        head: list[str | bytes] = [self.text.decode()] if self.text else []
+        head: list[str | bytes] = [self.text.decode()] if self._text else []
         return [*head, *self.attachments]
 
 
@@ -114,7 +119,7 @@ def _with_attachments(
     if attachments:
         head = f"4{kind + 3:d}{len(attachments)}-"
     text = head.encode() + _prefix(namespace) + ack.encode() + orjson.dumps(data)
-    return Outgoing(text, tuple(attachments))
+    return Outgoing(text, attachments=tuple(attachments))
 
 
 def _prefix(namespace: str) -> bytes:

@@ -40,6 +40,9 @@ class Link(Protocol):
     def write_frames(self, frames: bytes) -> bool:
         """Send WebSocket frames as they are; False where there are none."""
 
+    def offer(self, packet: Outgoing) -> bool:
+        """Send unless ``busy``; whether it was sent."""
+
     def backlog_bytes(self) -> int:
         """What is buffered here."""
 
@@ -137,12 +140,13 @@ class Session:
         if self.closed:
             return False
         link = self.link
-        if not self._waiting and (
-            link.backlog_bytes() <= SOFT_BYTES if key is None else not link.busy()
-        ):
-            link.write((packet,))
-            return False
         if not self._waiting:
+            if key is not None:
+                if link.offer(packet):
+                    return False
+            elif link.backlog_bytes() <= SOFT_BYTES:
+                link.write((packet,))
+                return False
             self._moved_at = self.loop.time()
         dropped = key is not None and self._waiting.pop(key, None) is not None
         if key is None:
@@ -204,12 +208,15 @@ class Session:
         if self.closed:
             return
         self._heard += 1
-        kind = data[:1]
         if not text:
             self._application.received_binary(self, data)
-        elif kind == b"4":
+        elif data.startswith(b"4"):
             self._application.received(self, data)
-        elif kind == b"3":
+        else:
+            self._control(data[:1])
+
+    def _control(self, kind: bytes) -> None:
+        if kind == b"3":
             self._timer.cancel()
             self._timer = self.loop.call_later(self._interval_s, self._ping)
         elif kind == b"1":

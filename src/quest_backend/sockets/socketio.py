@@ -121,7 +121,7 @@ class SocketIo:
         if peer.task is not None:
             self._queue(session, peer, packet, len(packet))
             return
-        work = self._take(session, peer, packet)
+        work = self._text(session, peer, packet)
         if work is not None:
             self._start(session, peer, work)
 

@@ -15,6 +15,7 @@ import contextlib
 import http
 import logging
 import struct
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import unquote
 
@@ -68,14 +69,13 @@ class Listener(Protocol):
         """The connection is gone, by this close code."""
 
 
-def frame(opcode: int, payload: bytes) -> bytes:
-    """An unmasked, final frame, as servers send it (5.2)."""
-    size = len(payload)
+def header(opcode: int, size: int) -> bytes:
+    """What comes before ``size`` bytes of payload: unmasked, final, as servers send it (5.2)."""
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return bytes((0x80 | opcode, size))
     if size < 1 << 16:
-        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
-    return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
+        return struct.pack("!BBH", 0x80 | opcode, 126, size)
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size)
 
 
 class _Assembler(WSListener):
@@ -84,6 +84,7 @@ class _Assembler(WSListener):
     def __init__(self, max_bytes: int, listener: Listener) -> None:
         self._max_bytes = max_bytes
         self.listener = listener
+        self.deliver: Callable[[bytes, bool], None] = listener.received
         self._fragments: list[bytes] = []
         self._fragments_bytes = 0
         self._fragments_text = False
@@ -95,13 +96,16 @@ class _Assembler(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, message: WSFrame) -> None:
         kind = message.msg_type
-        if message.fin and not self._fragments and kind in (_TEXT, _BINARY):
-            if message.rsv1 or message.rsv2 or message.rsv3:
-                self.fail(1002, "reserved bit set")
-            elif not transport.is_close_frame_sent:
-                self.listener.received(message.get_payload_as_bytes(), kind == _TEXT)
-            return
-        self._other(transport, message)
+        text = kind is _TEXT
+        if not (
+            (text or kind is _BINARY)
+            and message.fin
+            and not self._fragments
+            and not (message.rsv1 or message.rsv2 or message.rsv3)
+        ):
+            self._other(transport, message)
+        elif not transport.is_close_frame_sent:
+            self.deliver(message.get_payload_as_bytes(), text)
 
     def _other(self, transport: WSTransport, message: WSFrame) -> None:
         kind = message.msg_type
@@ -134,7 +138,7 @@ class _Assembler(WSListener):
         if message.fin:
             payload = b"".join(self._fragments)
             self._fragments, self._fragments_bytes = [], 0
-            self.listener.received(payload, self._fragments_text)
+            self.deliver(payload, self._fragments_text)
 
     def _closed_by_peer(self, message: WSFrame) -> None:
         if message.payload_size == 0:
@@ -194,13 +198,17 @@ def _may_be_sent(code: int) -> bool:
 class Direct:
     """A handshake to be answered, then the connection itself."""
 
-    __slots__ = ("_assembler", "_protocol", "_transport", "fileno")
+    __slots__ = ("_assembler", "_protocol", "_transport", "backlog_bytes", "fileno", "write")
 
     def __init__(self, protocol: "PicowsProtocol") -> None:
         self._protocol: PicowsProtocol | None = protocol
         self._assembler: _Assembler
         self._transport: asyncio.Transport
         self.fileno = -1
+        # Sends whole frames, in order; what cannot leave is buffered.
+        self.write: Callable[[bytes], None]
+        # Bytes that wait in the transport's buffer (not the kernel's).
+        self.backlog_bytes: Callable[[], int]
 
     def accept(self, listener: Listener) -> bool:
         """Answer the handshake with 101; messages go to ``listener``. False when it is gone."""
@@ -211,16 +219,13 @@ class Direct:
         protocol.forget_request()
         self._transport = protocol.transport
         self.fileno = self._transport.get_extra_info("socket").fileno()
+        self.write = self._transport.write
+        self.backlog_bytes = self._transport.get_write_buffer_size
         return True
 
-    def write(self, frames: bytes) -> None:
-        """Send whole frames, made by ``frame``. In order; what cannot leave is buffered."""
-        if not self._assembler.transport.is_close_frame_sent:
-            self._transport.write(frames)
-
-    def backlog_bytes(self) -> int:
-        """Bytes that wait in the transport's buffer (not the kernel's)."""
-        return self._transport.get_write_buffer_size()
+    def deliver_to(self, received: Callable[[bytes, bool], None]) -> None:
+        """From now on messages go there instead of to the listener."""
+        self._assembler.deliver = received
 
     def pause_reading(self) -> None:
         """Take no more from the peer."""
@@ -234,6 +239,7 @@ class Direct:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it; a peer that does not answer is cut off."""
+        self.write = _ignore
         if self._transport.is_closing():
             return
         self._assembler.close(code, reason)
@@ -241,7 +247,12 @@ class Direct:
 
     def abort(self) -> None:
         """Cut it off; what waits is thrown away."""
+        self.write = _ignore
         self._transport.abort()
+
+
+def _ignore(_frames: Any) -> None:
+    """Nothing follows a close frame (5.5.1)."""
 
 
 class PicowsProtocol(asyncio.Protocol):
@@ -587,7 +598,7 @@ class _AsgiSession:
             data, text = message.get("bytes"), message.get("text")
             opcode = 2 if data is not None else 1
             payload = data if data is not None else cast(str, text).encode()
-            self._protocol.transport.write(frame(opcode, payload))
+            self._protocol.transport.write(header(opcode, len(payload)) + payload)
         elif kind == "websocket.close":
             assembler.close(message.get("code", 1000), message.get("reason") or "")
             self.lost(message.get("code", 1000))
