@@ -1,15 +1,18 @@
 # make run: a server with a simulated fleet to look at.  make test: install and pass all tests.
 # Both install what is missing into .venv; nothing outside of this folder is touched, except that
-# `make test` installs Debian's redis-server where it is missing and may.
+# `make test` installs Debian's redis-server and chromium where they are missing and may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SIM ?= 8
 STAMP := $(VENV)/.installed
 NODE_STAMP := tests/js/node_modules/.package-lock.json
+CONSOLE_STAMP := console/node_modules/.package-lock.json
+CONSOLE := src/quest_backend/web/index.html
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench gen constraints clean
+.PHONY: help setup console run test check bench gen constraints clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,26 +30,39 @@ $(STAMP): pyproject.toml constraints.txt
 $(NODE_STAMP): tests/js/package.json tests/js/package-lock.json | $(STAMP)
 	@cd tests/js && ../../$(BIN)/npm ci --no-audit --no-fund --silent
 
-run: $(STAMP) ## start the server on port 3200 with a simulated fleet (SIM=0 for none)
+$(CONSOLE_STAMP): console/package.json console/package-lock.json | $(STAMP)
+	@echo "Installing what builds the console …"
+	@cd console && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --silent
+
+$(CONSOLE): $(CONSOLE_STAMP) docs/generated/events.ts docs/generated/openapi.json console/index.html \
+    console/vite.config.ts $(shell find console/src -type f -not -path '*/generated/*')
+	@$(NPM) run build
+
+console: $(CONSOLE) ## build the web console
+
+run: $(STAMP) $(CONSOLE) ## start the server on port 3200 with a simulated fleet (SIM=0 for none)
 ifeq ($(SIM),0)
 	@$(BIN)/quest-backend serve
 else
 	@$(BIN)/quest-backend demo --headsets $(SIM)
 endif
 
-test: $(STAMP) $(NODE_STAMP) ## run all tests
+test: $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
 	@sh scripts/ensure_redis7.sh
+	@sh scripts/ensure_chromium.sh
+	@$(NPM) test
 	@$(BIN)/python -m pytest
 	@echo "The contract again, on uvicorn's own WebSocket …"
 	@WEBSOCKET_PROTOCOL=websockets-sansio $(BIN)/python -m pytest tests/contract --ignore=tests/contract/test_rest.py
 
-check: $(STAMP) $(NODE_STAMP) ## lint, types, layers, generated files
+check: $(STAMP) $(NODE_STAMP) $(CONSOLE_STAMP) ## lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python scripts/generate.py --check
 	@$(BIN)/node tests/js/node_modules/typescript/bin/tsc --noEmit --strict docs/generated/events.ts
+	@$(NPM) run check
 
 gen: $(STAMP) ## write the generated files again
 	@$(BIN)/python scripts/generate.py
@@ -58,4 +74,4 @@ constraints: $(STAMP) ## pin what is installed now
 	@$(BIN)/python -m pip freeze --exclude-editable | grep -v '@' > constraints.txt
 
 clean: ## remove what make has installed
-	rm -rf $(VENV) tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) tests/js/node_modules console/node_modules src/quest_backend/web .mypy_cache .ruff_cache .pytest_cache

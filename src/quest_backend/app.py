@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from quest_backend import __version__
-from quest_backend.api import auth, errors, fleet, operations, sessions
+from quest_backend.api import auth, console, errors, fleet, operations, sessions, tablets
 from quest_backend.api.access import HttpLimiter
 from quest_backend.api.context import Context
 from quest_backend.api.middleware import Edge
@@ -28,12 +28,14 @@ from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.outbox import Feed, Outbox
+from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.sessions import SessionStore
+from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
 from quest_backend.state.valkey import Valkey
 from quest_backend.tokens import Secrets, Tokens
@@ -100,10 +102,14 @@ def build(settings: Settings, made: Secrets) -> Server:
             server.node = node
             doors["/"] = node.gateway
             metrics.watch(hub.view, _live(node))
+            revocation = Revocation(TabletRegistry(valkey, hub.clock), tokens, hub.connections)
+            await revocation.load()
+            hub.spawn(revocation.keep())
             app.state.context = Context(
                 settings=settings,
                 tokens=tokens,
                 node=node,
+                revocation=revocation,
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping},
@@ -142,7 +148,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions):
+    for module in (operations, auth, fleet, sessions, tablets, console):
         rest.include_router(module.router)
     return rest
 

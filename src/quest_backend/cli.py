@@ -211,7 +211,9 @@ def demo(
     try:
         with out.status(f"Starting the server on port {config.port} …"):
             _wait_until_up(server, url, log_path)
-        out.print(f"Server: {url}   REST: {url}/docs   log: {log_path}", highlight=False)
+        key = tokens.load_secrets(config).admin_key
+        out.print(f"Console: {url}/#/sign-in/{key}", highlight=False, soft_wrap=True)
+        out.print(f"REST: {url}/docs   log: {log_path}", highlight=False)
         simulate(url=url, headsets=headsets, tablets=1, fps=fps, duration=duration)
     finally:
         with contextlib.suppress(ProcessLookupError):

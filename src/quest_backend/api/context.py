@@ -8,6 +8,7 @@ from fastapi import Request
 
 from quest_backend.metrics import Metrics
 from quest_backend.realtime.node import Node
+from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.tokens import Tokens
 
@@ -22,6 +23,7 @@ class Context:
     settings: Settings
     tokens: Tokens
     node: Node
+    revocation: Revocation
     metrics: Metrics
     limiter: "HttpLimiter"
     dependencies: dict[str, Callable[[], Awaitable[None]]]

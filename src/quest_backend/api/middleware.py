@@ -49,7 +49,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
-                if not scope["path"].startswith(_NO_CSP):
+                has_own = any(name == _CSP[0] for name, _ in message["headers"])
+                if not has_own and not scope["path"].startswith(_NO_CSP):
                     message["headers"].append(_CSP)
             await send(message)
 

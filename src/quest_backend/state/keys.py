@@ -7,6 +7,7 @@ TABLETS = "tablets"
 TABLET_GRACE = "grace:tablets"
 HEADSET_GRACE = "grace:headsets"
 REVISION = "fleet:revision"
+PAIRED_TABLETS = "paired_tablets"
 
 
 def device(device_id: str) -> str:
@@ -47,3 +48,13 @@ def tablet_sessions(identity: str) -> str:
 def node(node_id: str) -> str:
     """String, a few heartbeats: this server is alive."""
     return f"node:{node_id}"
+
+
+def tablet(identity: str) -> str:
+    """Hash: the tablet's newest socket, its node, and what it watches."""
+    return f"tablet:{identity}"
+
+
+def pairing(code: str) -> str:
+    """String, 5 min: the name of the tablet that this code pairs, once."""
+    return f"pairing:{code}"

@@ -1,0 +1,49 @@
+/** Names of the tablets that hold locks: on the wire a lock carries only a socket id. */
+import { create } from "zustand";
+
+import { call, type Schemas } from "../http";
+import { useConnection } from "./connection";
+import type { Device } from "./wire";
+
+export type Tablet = Schemas["Tablet"];
+
+interface TabletState {
+  tablets: Tablet[];
+  bySocket: Record<string, string>;
+}
+
+export const useTablets = create<TabletState>(() => ({ tablets: [], bySocket: {} }));
+
+const LEAST_PAUSE_MS = 2000;
+let askedAt = 0;
+let again: ReturnType<typeof setTimeout> | undefined;
+
+export async function loadTablets(): Promise<void> {
+  const { tablets } = await call<Schemas["TabletList"]>("GET", "/api/tablets");
+  const pairs = tablets.flatMap((row) => (row.socketId ? [[row.socketId, row.name] as const] : []));
+  useTablets.setState({ tablets, bySocket: Object.fromEntries(pairs) });
+}
+
+/** Ask for names when a lock is held by a socket that nobody has introduced. */
+export function watchNames(devices: Record<string, Device>): void {
+  const { bySocket } = useTablets.getState();
+  const unknown = Object.values(devices).some(
+    (device) => device.lockedByTabletId !== undefined && !(device.lockedByTabletId in bySocket),
+  );
+  if (!unknown || again !== undefined) return;
+  const wait = Math.max(0, askedAt + LEAST_PAUSE_MS - Date.now());
+  again = setTimeout(() => {
+    again = undefined;
+    askedAt = Date.now();
+    loadTablets().catch(() => undefined); // asked again with the next change of the fleet
+  }, wait);
+}
+
+/** Who holds the lock of `device`, in words; null when nobody does. */
+export function useHolder(device: Device): { name: string; mine: boolean } | null {
+  const socketId = useConnection((state) => state.socketId);
+  const name = useTablets((state) => state.bySocket[device.lockedByTabletId ?? ""]);
+  if (device.lockedByTabletId === undefined) return null;
+  if (device.lockedByTabletId === socketId) return { name: "this tablet", mine: true };
+  return { name: name ?? "another tablet", mine: false };
+}
