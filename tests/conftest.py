@@ -30,6 +30,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An empty lab; graces are long enough for a restart."""
+    running = Server(tmp_path_factory.mktemp("lab"), TABLET_GRACE_SECONDS="30").start()
+    yield running
+    running.stop()
+    log = running.log.read_text()
+    assert "event_failed" not in log, log
+    assert "request_failed" not in log, log
+
+
+@pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
     return support.free_port()

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from support import ADMIN_KEY, TOKENS, Server
@@ -12,6 +13,7 @@ from quest_backend.protocol.events import DeviceType
 from quest_backend.simulator import pictures
 from quest_backend.simulator.devices import SimulatedHeadset
 
+_Answer = TypeVar("_Answer")
 CHROMIUM = "/usr/bin/chromium"
 _FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -105,3 +107,14 @@ async def headsets(
         yield fleet
     finally:
         await asyncio.gather(*(headset.stop() for headset in fleet))
+
+
+async def until(check: Callable[[], Awaitable[_Answer]], timeout_s: float = 10) -> _Answer:
+    """The first answer of ``check`` that is true, asked again and again."""
+    deadline = time.monotonic() + timeout_s
+    answer = await check()
+    while not answer:
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.05)
+        answer = await check()
+    return answer

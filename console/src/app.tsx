@@ -6,14 +6,17 @@ import { useHashLocation } from "wouter/use-hash-location";
 import { useAuth } from "./auth/credentials";
 import { keepTokensFresh } from "./auth/session";
 import { SignIn } from "./auth/sign-in";
+import { CapturePage } from "./capture/capture-page";
+import { attachCapture } from "./capture/store";
 import { FleetPage } from "./fleet/fleet-page";
 import { connect } from "./live/connection";
 import { attachFleet } from "./live/fleet";
+import { attachFrames } from "./live/frames";
 import { Shell } from "./ui/shell";
 
 const SettingsPage = lazy(() => import("./settings/settings-page"));
 
-const FEATURES = [attachFleet];
+const FEATURES = [attachFleet, attachFrames, attachCapture];
 
 export function App() {
   const who = useAuth(({ credentials }) => credentials && `${credentials.kind}:${credentials.deviceId}`);
@@ -33,15 +36,22 @@ export function App() {
   );
 }
 
+/** An operator comes to record, a manager to look. */
+function Home() {
+  const kind = useAuth(({ credentials }) => credentials?.kind);
+  return <Redirect to={kind === "tablet" ? "/capture" : "/fleet"} replace />;
+}
+
 function Pages() {
   return (
     <Shell>
       <Suspense fallback={<Loader aria-label="Loading" m="xl" />}>
         <Switch>
+          <Route path="/capture" component={CapturePage} />
           <Route path="/fleet" component={FleetPage} />
           <Route path="/settings" component={SettingsPage} />
           <Route>
-            <Redirect to="/fleet" replace />
+            <Home />
           </Route>
         </Switch>
       </Suspense>

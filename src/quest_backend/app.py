@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from quest_backend import __version__
-from quest_backend.api import auth, console, errors, fleet, operations, sessions, tablets
+from quest_backend.api import audit, auth, console, errors, fleet, operations, sessions, tablets
 from quest_backend.api.access import HttpLimiter
 from quest_backend.api.context import Context
 from quest_backend.api.middleware import Edge
@@ -32,6 +32,7 @@ from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.socketio import Door, SocketIo
+from quest_backend.state.audit import AuditTrail
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.sessions import SessionStore
@@ -105,6 +106,7 @@ def build(settings: Settings, made: Secrets) -> Server:
             revocation = Revocation(TabletRegistry(valkey, hub.clock), tokens, hub.connections)
             await revocation.load()
             hub.spawn(revocation.keep())
+            hub.spawn(hub.audit.keep_writing())
             app.state.context = Context(
                 settings=settings,
                 tokens=tokens,
@@ -120,6 +122,7 @@ def build(settings: Settings, made: Secrets) -> Server:
             yield
             await sockets.finish(_FINISH_S)
             await node.stop()
+            await hub.audit.flush()
         finally:
             await valkey.close()
             if embedded is not None:
@@ -148,7 +151,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, tablets, console):
+    for module in (operations, auth, fleet, sessions, tablets, audit, console):
         rest.include_router(module.router)
     return rest
 
@@ -166,6 +169,7 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
         store=FleetStore(valkey, clock, node_id, settings.tablet_grace_seconds),
         sessions=SessionStore(valkey, clock),
         telemetry=TelemetryWriter(valkey, clock),
+        audit=AuditTrail(valkey, clock),
         connections=connections,
         outbox=outbox,
         dashboards=Feed(

@@ -1,8 +1,10 @@
 import { Button, CloseButton, SegmentedControl, Select, TextInput } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
-import { IconLayoutGrid, IconSearch, IconTable } from "@tabler/icons-react";
+import { IconLayoutGrid, IconSearch, IconTable, IconVideo } from "@tabler/icons-react";
 import { useCallback, useMemo, useState } from "react";
+import { useLocation } from "wouter";
 
+import { useCapture } from "../capture/store";
 import { useFleet } from "../live/fleet";
 import { plural } from "../ui/format";
 import { FLAGS, has, matches, type Filter, type Flag } from "./filter";
@@ -178,9 +180,17 @@ interface SelectionProps {
 }
 
 function SelectionBar({ shown, selected, onChange }: SelectionProps) {
+  const [, navigate] = useLocation();
+  const capture = (): void => {
+    useCapture.setState({ chosen: [...selected], step: "choose" });
+    navigate("/capture");
+  };
   return (
     <div className={styles.selection} role="toolbar" aria-label="Selected headsets">
       <strong>{plural(selected.size, "headset")} selected</strong>
+      <Button leftSection={<IconVideo aria-hidden />} onClick={capture}>
+        Capture with {selected.size === 1 ? "it" : "them"}
+      </Button>
       <Button variant="subtle" onClick={() => onChange(new Set(shown.map(({ device }) => device.deviceId)))}>
         Select all {shown.length} shown
       </Button>

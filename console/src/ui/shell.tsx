@@ -1,14 +1,16 @@
-import { IconDeviceVisionPro, IconPlugConnectedX, IconSettings } from "@tabler/icons-react";
+import { IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconVideo } from "@tabler/icons-react";
 import type { ComponentType, ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 
+import { recordedMs, useCapture } from "../capture/store";
 import icon from "../icon.svg";
 import { useConnection } from "../live/connection";
 import { useNow } from "../live/now";
-import { duration } from "./format";
+import { clock, duration, plural } from "./format";
 import styles from "./shell.module.css";
 
 const PAGES: { to: string; label: string; icon: ComponentType<{ "aria-hidden": true }> }[] = [
+  { to: "/capture", label: "Capture", icon: IconVideo },
   { to: "/fleet", label: "Fleet", icon: IconDeviceVisionPro },
   { to: "/settings", label: "Settings", icon: IconSettings },
 ];
@@ -30,6 +32,7 @@ export function Shell({ children }: { children: ReactNode }) {
       </nav>
       <div className={styles.content}>
         <ConnectionBanner />
+        {!at.startsWith("/capture") && <RecordingBar />}
         <main className={styles.main}>{children}</main>
       </div>
     </div>
@@ -49,5 +52,18 @@ function ConnectionBanner() {
         recording meanwhile. What you see is not live.
       </span>
     </div>
+  );
+}
+
+/** On every other page: this tablet is in the middle of a take. */
+function RecordingBar() {
+  const { session, timing } = useCapture();
+  const now = useNow();
+  if (session === null || session.status === "pending") return null;
+  return (
+    <Link to="/capture" className={styles.recording} data-paused={session.status === "paused"}>
+      <strong>{session.status === "paused" ? "Paused" : "Recording"}</strong> {clock(recordedMs(timing, now))} on{" "}
+      {plural(session.deviceIds.length, "headset")}: go to the take
+    </Link>
   );
 }

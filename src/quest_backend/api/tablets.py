@@ -107,6 +107,7 @@ async def pair(request: Request, given: PairRequest) -> OperatorToken:
     tablet = await context.revocation.registry.take(given.code)
     if tablet is None:
         raise ApiError(403, "This code is wrong, used, or older than 5 minutes; ask for a new one")
+    context.node.hub.audit.note(tablet.tablet_id, "tablet.pair", tablet.tablet_id, tablet.name)
     return _token(request, tablet.tablet_id, DeviceType.TABLET, tablet.name)
 
 
@@ -166,10 +167,12 @@ async def revoke(
     request: Request, tablet_id: Annotated[str, Path(pattern=DEVICE_ID_PATTERN)]
 ) -> Revoked:
     """Shut a paired tablet out at once; what it holds is freed after its grace."""
+    context = context_of(request)
     try:
-        tablet = await context_of(request).revocation.revoke(tablet_id)
+        tablet = await context.revocation.revoke(tablet_id)
     except UnknownTabletError:
         raise ApiError(404, "No tablet of this id was paired") from None
+    context.node.hub.audit.note("admin", "tablet.revoke", tablet_id, tablet.name)
     return Revoked(tabletId=tablet.tablet_id, revokedAt=tablet.revoked_at)
 
 

@@ -15,6 +15,7 @@ from quest_backend.realtime.connections import DASHBOARDS, Connections
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.outbox import Feed, Outbox
 from quest_backend.settings import Settings
+from quest_backend.state.audit import AuditTrail
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.telemetry import TelemetryWriter
@@ -32,6 +33,7 @@ class Hub:
     store: FleetStore
     sessions: SessionStore
     telemetry: TelemetryWriter
+    audit: AuditTrail
     connections: Connections
     outbox: Outbox
     dashboards: Feed

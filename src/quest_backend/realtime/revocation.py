@@ -15,7 +15,7 @@ _POLL_S = 5.0
 
 
 class Revocation:
-    """Keeps what ``Tokens`` refuses in step with the registry, and closes sockets of the refused."""
+    """What ``Tokens`` refuses, in step with the registry; sockets of the refused are closed."""
 
     def __init__(self, registry: TabletRegistry, tokens: Tokens, connections: Connections) -> None:
         self.registry = registry

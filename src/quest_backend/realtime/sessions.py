@@ -60,6 +60,7 @@ class Sessions:
             hub.connections.watch(connection.identity, device_id)
         hub.metrics.sessions_created.inc()
         log.info("session_created", session=session_id, devices=len(members))
+        hub.audit.note(connection.identity, "session.create", session_id, " ".join(sorted(members)))
         body: dict[str, Any] = {
             "sessionId": session_id,
             "deviceIds": [device_id for device_id in wanted if device_id in members],
@@ -92,6 +93,7 @@ class Sessions:
         except SessionRefused as refusal:
             self._refuse(connection, str(refusal), sessionId=session_id)
             return
+        self._hub.audit.note(connection.identity, f"session.{action}", session_id)
         if action is Action.START:
             await self._started(connection, session)
         elif action is Action.PAUSE:
@@ -105,9 +107,11 @@ class Sessions:
     async def end_for(self, session_id: str) -> None:
         """End a session whose tablet does not come back. Nothing happens to an ended one."""
         try:
-            await self._ended(await self._advance(session_id, Action.END, None))
+            ended = await self._advance(session_id, Action.END, None)
         except SessionRefused:
             return
+        self._hub.audit.note("server", "session.end", session_id, "its tablet did not come back")
+        await self._ended(ended)
 
     async def _advance(self, session_id: str, action: Action, identity: str | None) -> Session:
         """Read, decide, commit; again when somebody else committed in between.

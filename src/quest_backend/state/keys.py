@@ -8,6 +8,7 @@ TABLET_GRACE = "grace:tablets"
 HEADSET_GRACE = "grace:headsets"
 REVISION = "fleet:revision"
 PAIRED_TABLETS = "paired_tablets"
+AUDIT = "audit"
 
 
 def device(device_id: str) -> str:
