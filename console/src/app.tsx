@@ -14,6 +14,7 @@ import { attachFleet } from "./live/fleet";
 import { attachFrames } from "./live/frames";
 import { Shell } from "./ui/shell";
 
+const DevicePage = lazy(() => import("./device/device-page"));
 const SettingsPage = lazy(() => import("./settings/settings-page"));
 
 const FEATURES = [attachFleet, attachFrames, attachCapture];
@@ -49,6 +50,9 @@ function Pages() {
         <Switch>
           <Route path="/capture" component={CapturePage} />
           <Route path="/fleet" component={FleetPage} />
+          <Route path="/devices/:deviceId">
+            {({ deviceId }) => <DevicePage key={deviceId} deviceId={deviceId} />}
+          </Route>
           <Route path="/settings" component={SettingsPage} />
           <Route>
             <Home />

@@ -283,6 +283,8 @@ export interface ClientToServerEvents {
   "dashboard-subscribe": () => void;
   /** No further changes. */
   "dashboard-unsubscribe": () => void;
+  /** Get about one picture a second of each of these headsets as `on-headset-frame`: of those that are visible, at most 100. Takes the place of the last such list; an empty one ends it. */
+  "dashboard-watch": (deviceIds: string[]) => void;
 }
 
 export interface ServerToClientEvents {
@@ -294,7 +296,7 @@ export interface ServerToClientEvents {
   "on-headset-disconnected": () => void;
   /** A frame of the preview: the newest, at most one per 33 ms and headset. */
   "on-headset-frame-updated": (data: string) => void;
-  /** The same for viewers whose handshake says `auth.frames = "v2"`, instead of `on-headset-frame-updated`: which headset, a number that counts its frames, when the frame reached the server (Unix ms), the picture in binary. */
+  /** The same for viewers whose handshake says `auth.frames = "v2"`, instead of `on-headset-frame-updated`: which headset, a number that counts its frames, when the frame reached the server (Unix ms), the picture in binary. Also what `dashboard-watch` gives. */
   "on-headset-frame": (deviceId: string, seq: number, sentAtMs: number, jpeg: string) => void;
   /** A status of the headset. */
   "on-headset-status-updated": (data: string) => void;
@@ -389,6 +391,7 @@ export const CLIENT_EVENTS = {
   TABLET_SYNC_METADATA: "tablet-sync-metadata",
   DASHBOARD_SUBSCRIBE: "dashboard-subscribe",
   DASHBOARD_UNSUBSCRIBE: "dashboard-unsubscribe",
+  DASHBOARD_WATCH: "dashboard-watch",
 } as const;
 
 export const SERVER_EVENTS = {
@@ -460,4 +463,5 @@ export const RATE_LIMITS: Record<keyof ClientToServerEvents, { max: number; wind
   "tablet-sync-metadata": { max: 5, windowMs: 1000 },
   "dashboard-subscribe": { max: 5, windowMs: 5000 },
   "dashboard-unsubscribe": { max: 5, windowMs: 5000 },
+  "dashboard-watch": { max: 20, windowMs: 5000 },
 };

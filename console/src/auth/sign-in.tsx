@@ -24,7 +24,7 @@ export function SignIn({ adminKey, code }: Props) {
   const [busy, setBusy] = useState(adminKey !== undefined || code !== undefined);
   const ended = useAuth((state) => state.ended);
   const [, navigate] = useLocation();
-  const linkUsed = useRef(false);
+  const linkUsed = useRef("");
 
   const attempt = async (work: () => Promise<void>, to: string): Promise<void> => {
     setBusy(true);
@@ -39,8 +39,9 @@ export function SignIn({ adminKey, code }: Props) {
   };
 
   useEffect(() => {
-    if (linkUsed.current) return;
-    linkUsed.current = true;
+    const link = adminKey ?? code ?? "";
+    if (linkUsed.current === link) return;
+    linkUsed.current = link;
     if (adminKey !== undefined) void attempt(() => signInAsManager(adminKey, true), "/fleet");
     else if (code !== undefined) void attempt(() => pairTablet(code), "/");
   });

@@ -6,6 +6,7 @@ import { ago } from "../ui/format";
 import { LockBadge, RecordingDot } from "./badges";
 import { Battery, Confidence, Hands, Heat, Storage, Wifi } from "./metrics";
 import { StatusChip } from "./status-chip";
+import { Thumbnail } from "./thumbnail";
 import styles from "./tile.module.css";
 import type { Row } from "./use-rows";
 
@@ -33,6 +34,7 @@ export const Tile = memo(function Tile({ row, selected, onSelect }: Props) {
         </Link>
         <StatusChip condition={condition} />
       </div>
+      {device.isOnline && <Thumbnail deviceId={device.deviceId} name={device.customName} />}
       <div className={styles.body} data-stale={condition.stale}>
         <Battery device={device} condition={condition} />
         <Storage device={device} condition={condition} />
@@ -42,7 +44,7 @@ export const Tile = memo(function Tile({ row, selected, onSelect }: Props) {
         <Heat device={device} condition={condition} />
       </div>
       <div className={styles.foot}>
-        {device.isRecording && <RecordingDot />}
+        {device.isRecording && condition.level !== "rec" && <RecordingDot />}
         <LockBadge holder={holder} />
         <span className={styles.note}>
           {condition.stale

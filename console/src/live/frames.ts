@@ -50,6 +50,30 @@ export function watch(deviceId: string): () => void {
   };
 }
 
+/** Headsets whose tiles are on the screen; the server sends a picture a second of them. */
+const visible = new Map<string, number>();
+const TELL_MS = 150;
+const MOST = 100;
+let telling: ReturnType<typeof setTimeout> | undefined;
+
+function tellVisible(): void {
+  telling = undefined;
+  const { wire } = useConnection.getState();
+  if (wire?.connected) wire.emit("dashboard-watch", [...visible.keys()].slice(0, MOST));
+}
+
+/** A tile came onto the screen; the returned function says that it left. */
+export function show(deviceId: string): () => void {
+  visible.set(deviceId, (visible.get(deviceId) ?? 0) + 1);
+  telling ??= setTimeout(tellVisible, TELL_MS);
+  return () => {
+    const left = (visible.get(deviceId) ?? 1) - 1;
+    if (left > 0) visible.set(deviceId, left);
+    else visible.delete(deviceId);
+    telling ??= setTimeout(tellVisible, TELL_MS);
+  };
+}
+
 /** Whose frame an event without a device id is: known only while a single headset is watched. */
 function onlyWatched(): string | null {
   const { socketId } = useConnection.getState();
@@ -68,6 +92,9 @@ function decode(base64: string): Blob {
 }
 
 export function attachFrames(wire: Wire): void {
+  wire.on("connect", () => {
+    if (visible.size > 0) tellVisible();
+  });
   wire.on(FRAME_EVENT, (deviceId, _seq, sentAtMs, jpeg) => {
     const sentAt = sentAtMs + useFleet.getState().skewMs;
     give(deviceId, { jpeg: new Blob([jpeg], { type: "image/jpeg" }), sentAt });

@@ -14,12 +14,18 @@ interface TabletState {
 
 export const useTablets = create<TabletState>(() => ({ tablets: [], bySocket: {} }));
 
+/** What people call who holds something: managers' browsers have made-up ids. */
+export function personOf(identity: string, name: string): string {
+  return identity.startsWith("console_") ? "a manager" : name || identity;
+}
+
 const LEAST_PAUSE_MS = 2000;
 let askedAt = 0;
 let again: ReturnType<typeof setTimeout> | undefined;
 
 export async function loadTablets(): Promise<void> {
-  const { tablets } = await call<Schemas["TabletList"]>("GET", "/api/tablets");
+  const answer = await call<Schemas["TabletList"]>("GET", "/api/tablets");
+  const tablets = answer.tablets.map((row) => ({ ...row, name: personOf(row.tabletId, row.name) }));
   const pairs = tablets.flatMap((row) => (row.socketId ? [[row.socketId, row.name] as const] : []));
   useTablets.setState({ tablets, bySocket: Object.fromEntries(pairs) });
 }

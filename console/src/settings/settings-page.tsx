@@ -2,6 +2,8 @@ import { Button, SegmentedControl, useMantineColorScheme } from "@mantine/core";
 import { IconLogout } from "@tabler/icons-react";
 
 import { signOut, useAuth } from "../auth/credentials";
+import { AuditSection } from "./audit-section";
+import { HealthSection } from "./health-section";
 import styles from "./settings-page.module.css";
 import { TabletsSection } from "./tablets-section";
 
@@ -12,6 +14,7 @@ export default function SettingsPage() {
       <h1>Settings</h1>
       <div className={styles.sections}>
         {credentials?.kind === "admin" && <TabletsSection />}
+        <HealthSection />
         <section className={styles.section} aria-labelledby="appearance">
           <h2 id="appearance">This browser</h2>
           <ColorScheme />
@@ -26,6 +29,7 @@ export default function SettingsPage() {
             </Button>
           </div>
         </section>
+        {credentials?.kind === "admin" && <AuditSection />}
       </div>
     </>
   );

@@ -31,7 +31,7 @@ export function TabletsSection() {
         Pair a tablet
       </Button>
       <ul className={styles.list}>
-        {tablets.map((tablet) => (
+        {tablets.filter(({ tabletId }) => !tabletId.startsWith("console_")).map((tablet) => (
           <TabletRow key={tablet.tabletId} tablet={tablet} />
         ))}
       </ul>

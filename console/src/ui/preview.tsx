@@ -12,10 +12,12 @@ const LIVE_MS = 3000;
 interface Props {
   deviceId: string;
   name: string;
+  /** One of many on a page, with a picture a second. */
+  small?: boolean;
 }
 
 /** The live picture of a headset; the newest frame is drawn, older ones are skipped. */
-export function Preview({ deviceId, name }: Props) {
+export function Preview({ deviceId, name, small = false }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [drawnAt, setDrawnAt] = useState<number | null>(null);
   const now = useNow();
@@ -59,14 +61,14 @@ export function Preview({ deviceId, name }: Props) {
   const age = drawnAt === null ? null : Math.max(0, now - drawnAt);
   const live = age !== null && age < LIVE_MS;
   return (
-    <div className={styles.frame} data-live={live}>
+    <div className={styles.frame} data-live={live} data-small={small}>
       <canvas ref={canvas} className={styles.canvas} role="img" aria-label={`Preview of ${name}`} />
       {age === null ? (
         <span className={styles.empty}>
           <IconVideoOff aria-hidden /> No preview
         </span>
       ) : (
-        <span className={styles.age}>{live ? "Live" : `${duration(age)} old`}</span>
+        <span className={styles.age}>{live ? (small ? "now" : "Live") : `${duration(age)} old`}</span>
       )}
     </div>
   );

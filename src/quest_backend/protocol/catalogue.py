@@ -43,7 +43,7 @@ ON_HEADSET_FRAME = Outbound(
     "on-headset-frame",
     'The same for viewers whose handshake says `auth.frames = "v2"`, instead of '
     "`on-headset-frame-updated`: which headset, a number that counts its frames, when the frame "
-    "reached the server (Unix ms), the picture in binary.",
+    "reached the server (Unix ms), the picture in binary. Also what `dashboard-watch` gives.",
     (
         _DEVICE,
         Arg("seq", int),
@@ -462,6 +462,16 @@ DASHBOARD_SUBSCRIBE = Inbound(
 )
 DASHBOARD_UNSUBSCRIBE = Inbound(
     "dashboard-unsubscribe", DeviceType.DASHBOARD, "No further changes.", (), Rate(5, 5)
+)
+
+DASHBOARD_WATCH = Inbound(
+    "dashboard-watch",
+    DeviceType.DASHBOARD,
+    "Get about one picture a second of each of these headsets as `on-headset-frame`: of those that "
+    "are visible, at most 100. Takes the place of the last such list; an empty one ends it.",
+    (Arg("deviceIds", p.DeviceIds),),
+    Rate(20, 5),
+    replies=(ON_HEADSET_FRAME,),
 )
 
 INBOUND: dict[str, Inbound] = {

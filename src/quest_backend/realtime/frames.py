@@ -16,6 +16,7 @@ from quest_backend.realtime.frame_packets import Frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
+from quest_backend.realtime.thumbnails import Thumbnails
 
 
 @dataclass(slots=True)
@@ -32,10 +33,11 @@ class _Stream:
 class Frames:
     """One slot per headset, latest wins; a viewer that is behind skips."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, thumbnails: Thumbnails) -> None:
         self._connections = hub.connections
         self._clock = hub.clock
         self._counts = hub.metrics.frames
+        self._thumbnails = thumbnails
         self._streams: dict[str, _Stream] = {}
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
         self._interval_s = hub.settings.frame_batch_interval_ms / 1000
@@ -64,6 +66,9 @@ class Frames:
             self._counts.dropped += 1
             return
         stream.seq += 1
+        if self._thumbnails.wants(device_id, now):
+            picture = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
+            self._thumbnails.send(device_id, picture, now)
         if len(self._connections.room(stream.room)) <= 1:
             # Nobody but the headset itself: it costs nothing beyond reading it.
             pacer.gathered = 0

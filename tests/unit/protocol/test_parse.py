@@ -99,6 +99,8 @@ GOOD: list[tuple[str, list[Any]]] = [
     ("headset-recording-state", [False]),
     ("tablet-lock-devices", [[]]),
     ("tablet-lock-devices", [["a", "b", "a"]]),
+    ("dashboard-watch", [[]]),
+    ("dashboard-watch", [["a", "x" * 64]]),
     ("tablet-sync-metadata", ["x" * 102_400, None]),
     ("tablet-sync-metadata", [EURO * 34_133, "x" * 64]),
 ]
@@ -139,6 +141,7 @@ BAD_BY_EVENT: dict[str, list[Any]] = {
         None,
     ],
     "headset-recording-state": [1, 0, "true", "", None, NAN, [True], {}],
+    "dashboard-watch": ["a", {"a": 1}, ["a", ""], ["a", 1], ["x" * 65], [["a"]], 3, None],
     "tablet-lock-devices": [
         "a",
         {"a": 1},
