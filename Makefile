@@ -12,7 +12,7 @@ CONSOLE := src/quest_backend/web/index.html
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check bench gen constraints clean
+.PHONY: help setup console run test check screenshots bench gen constraints clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,10 @@ check: $(STAMP) $(NODE_STAMP) $(CONSOLE_STAMP) ## lint, types, layers, generated
 	@$(BIN)/python scripts/generate.py --check
 	@$(BIN)/node tests/js/node_modules/typescript/bin/tsc --noEmit --strict docs/generated/events.ts
 	@$(NPM) run check
+
+screenshots: $(STAMP) $(CONSOLE) ## write pictures of the console into docs/images
+	@sh scripts/ensure_chromium.sh
+	@PYTHONPATH=tests $(BIN)/python tests/browser/screenshots.py
 
 gen: $(STAMP) ## write the generated files again
 	@$(BIN)/python scripts/generate.py

@@ -77,7 +77,7 @@ function TableRow({ row, selected, onSelect }: { row: Row; selected: boolean; on
       <Table.Td className={styles.value}><Heat {...reading} /></Table.Td>
       <Table.Td className={styles.value}>{device.telemetry?.appVersion ?? "–"}</Table.Td>
       <Table.Td>
-        <LockBadge holder={holder} /> {device.isRecording && <RecordingDot />}
+        <LockBadge holder={holder} /> {device.isRecording && condition.level !== "rec" && <RecordingDot />}
       </Table.Td>
       <Table.Td>{condition.stale ? ago(condition.ageMs) : "now"}</Table.Td>
     </Table.Tr>
