@@ -239,3 +239,38 @@ async def test_a_take_with_the_keyboard_only(lab_server: Server) -> None:
         await keys.down("Enter")
         await expect(page.get_by_role("heading", name="Take 1 discarded")).to_be_visible()
         await keys.up("Enter")
+
+
+async def test_a_token_is_renewed_and_the_locks_stay(lab_server: Server) -> None:
+    """A token that would end in an hour is renewed at once, for the same tablet."""
+    async with (
+        lab.chromium() as browser,
+        lab.headsets(lab_server, 1, prefix="CAPG"),
+        lab.visitor(lab_server, browser, **lab.TABLET) as operator,
+        lab_server.http(admin=True) as http,
+    ):
+        await operator.pair()
+        page = operator.page
+        await _choose(page, "Quest 0001")
+        await _describe(page)
+        await lab.until(lambda: _holder(http, "CAPG_0001"))
+        ends = (
+            "(() => { const c = JSON.parse(localStorage.getItem('quest.credentials'));"
+            " return c.expiresAt - Date.now() / 1000; })()"
+        )
+        await page.evaluate(
+            "(() => { const c = JSON.parse(localStorage.getItem('quest.credentials'));"
+            " c.expiresAt -= 23 * 3600;"
+            " localStorage.setItem('quest.credentials', JSON.stringify(c)); })()"
+        )
+        assert await page.evaluate(ends) < 3700
+        await page.reload()
+
+        async def renewed() -> bool:
+            return bool(await page.evaluate(ends) > 23 * 3600)
+
+        await lab.until(renewed)
+        await expect(page.get_by_role("button", name="Start 1 headset")).to_be_enabled()
+        rows = (await http.get("/api/tablets")).json()["tablets"]
+        sockets = {row["socketId"] for row in rows}
+        assert await _holder(http, "CAPG_0001") in sockets

@@ -1,5 +1,6 @@
 import { Alert, Button } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
+import { useEffect, useRef } from "react";
 
 import { useFleet } from "../live/fleet";
 import styles from "./capture.module.css";
@@ -21,6 +22,13 @@ const STEPS: { step: Step; label: string }[] = [
 export function CapturePage() {
   const { session, finished, step } = useCapture();
   const loaded = useFleet((state) => state.loaded);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const before = useRef(step);
+  useEffect(() => {
+    // The button that was pressed is gone: the keyboard goes on from the top of the new step.
+    if (before.current !== step) heading.current?.focus();
+    before.current = step;
+  }, [step]);
   if (!loaded) return <h1>Capture</h1>;
   if (session?.status === "pending") return <Framed><PendingScreen session={session} /></Framed>;
   if (session !== null) return <Framed><RecordingScreen session={session} /></Framed>;
@@ -28,7 +36,7 @@ export function CapturePage() {
   return (
     <Framed>
       <header className={styles.header}>
-        <h1>Capture</h1>
+        <h1 ref={heading} tabIndex={-1}>Capture</h1>
         <ol className={styles.steps} aria-label="Steps">
           {STEPS.map(({ step: each, label }, index) => (
             <li key={each} aria-current={each === step ? "step" : undefined}>

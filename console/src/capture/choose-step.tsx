@@ -7,7 +7,7 @@ import { StatusChip } from "../fleet/status-chip";
 import { useRows, type Row } from "../fleet/use-rows";
 import { ago, plural } from "../ui/format";
 import styles from "./capture.module.css";
-import { useCapture } from "./store";
+import { MOST_HEADSETS, useCapture } from "./store";
 
 const LEVELS = ["ok", "rec", "warn", "bad", "off"];
 
@@ -29,7 +29,8 @@ export function ChooseStep() {
   const known = chosen.filter((id) => rows.some(({ device }) => device.deviceId === id));
   const ready = sorted
     .filter(({ condition, holder }) => condition.level === "ok" && (holder === "" || holder === "this tablet"))
-    .map(({ device }) => device.deviceId);
+    .map(({ device }) => device.deviceId)
+    .slice(0, MOST_HEADSETS);
   const choose = (id: string, on: boolean): void => {
     useCapture.setState({ chosen: on ? [...known, id] : known.filter((other) => other !== id) });
   };
@@ -48,12 +49,16 @@ export function ChooseStep() {
             key={row.device.deviceId}
             row={row}
             chosen={known.includes(row.device.deviceId)}
+            full={known.length >= MOST_HEADSETS}
             onChoose={choose}
           />
         ))}
       </ul>
       <footer className={styles.footer}>
-        <span className={styles.soft}>{plural(known.length, "headset")} chosen</span>
+        <span className={styles.soft}>
+          {plural(known.length, "headset")} chosen
+          {known.length >= MOST_HEADSETS && ", as many as one session takes"}
+        </span>
         <Button
           size="lg"
           disabled={known.length === 0}
@@ -69,10 +74,12 @@ export function ChooseStep() {
 interface ChoiceProps {
   row: Row;
   chosen: boolean;
+  /** No more can be chosen. */
+  full: boolean;
   onChoose: (id: string, on: boolean) => void;
 }
 
-function Choice({ row, chosen, onChoose }: ChoiceProps) {
+function Choice({ row, chosen, full, onChoose }: ChoiceProps) {
   const { device, condition, holder } = row;
   const free = holder === "" || holder === "this tablet";
   return (
@@ -83,7 +90,7 @@ function Choice({ row, chosen, onChoose }: ChoiceProps) {
           aria-label={device.customName}
           checked={chosen}
           // Chosen ones can always be let go.
-          disabled={(!device.isOnline || !free) && !chosen}
+          disabled={(!device.isOnline || !free || full) && !chosen}
           onChange={(event) => onChoose(device.deviceId, event.currentTarget.checked)}
         />
         <span className={styles.choiceName}>

@@ -68,6 +68,9 @@ interface CaptureState {
   busy: boolean;
 }
 
+/** The server's limit for one session. */
+export const MOST_HEADSETS = 50;
+
 const NO_DETAILS: Details = { participant: "", study: "", task: "", notes: "" };
 
 export const useCapture = create<CaptureState>()(
@@ -326,6 +329,8 @@ export function attachCapture(wire: Wire): void {
       wire.emit("tablet-get-session", active.sessionId);
       return;
     }
+    // Locks that ended while this tablet was away; those that it still has are success again.
+    if (get().step === "check" && get().finished === null) lockChosen();
     const lost = get().timing !== null;
     set({
       session: null,

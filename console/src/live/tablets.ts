@@ -20,6 +20,9 @@ export function personOf(identity: string, name: string): string {
 }
 
 const LEAST_PAUSE_MS = 2000;
+/** Some never get a name: sockets without a token. */
+const ASK_AGAIN_MS = 60_000;
+const asked = new Map<string, number>();
 let askedAt = 0;
 let again: ReturnType<typeof setTimeout> | undefined;
 
@@ -33,15 +36,23 @@ export async function loadTablets(): Promise<void> {
 /** Ask for names when a lock is held by a socket that nobody has introduced. */
 export function watchNames(devices: Record<string, Device>): void {
   const { bySocket } = useTablets.getState();
-  const unknown = Object.values(devices).some(
-    (device) => device.lockedByTabletId !== undefined && !(device.lockedByTabletId in bySocket),
+  const now = Date.now();
+  const holders = new Set(Object.values(devices).flatMap((device) => device.lockedByTabletId ?? []));
+  const unknown = [...holders].filter(
+    (id) => !(id in bySocket) && now - (asked.get(id) ?? 0) > ASK_AGAIN_MS,
   );
-  if (!unknown || again !== undefined) return;
-  const wait = Math.max(0, askedAt + LEAST_PAUSE_MS - Date.now());
+  if (unknown.length === 0 || again !== undefined) return;
+  const wait = Math.max(0, askedAt + LEAST_PAUSE_MS - now);
   again = setTimeout(() => {
     again = undefined;
     askedAt = Date.now();
-    loadTablets().catch(() => undefined); // asked again with the next change of the fleet
+    loadTablets().then(
+      () => {
+        for (const id of asked.keys()) if (!holders.has(id)) asked.delete(id);
+        for (const id of unknown) asked.set(id, askedAt);
+      },
+      () => undefined, // asked again with the next change of the fleet
+    );
   }, wait);
 }
 

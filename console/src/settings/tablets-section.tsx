@@ -9,7 +9,8 @@ import { loadTablets, useTablets, type Tablet } from "../live/tablets";
 import { clock, localTime } from "../ui/format";
 import styles from "./settings-page.module.css";
 
-const POLL_MS = 2000;
+const PAIRING_POLL_MS = 2000;
+const POLL_MS = 15_000;
 
 export function TabletsSection() {
   const tablets = useTablets((state) => state.tablets);
@@ -20,9 +21,9 @@ export function TabletsSection() {
       loadTablets().then(() => setProblem(null), (error: unknown) => setProblem(problemOf(error)));
     };
     load();
-    const timer = setInterval(load, POLL_MS);
+    const timer = setInterval(load, pairing ? PAIRING_POLL_MS : POLL_MS);
     return () => clearInterval(timer);
-  }, []);
+  }, [pairing]);
   return (
     <section className={styles.section} aria-labelledby="tablets">
       <h2 id="tablets">Tablets</h2>
