@@ -59,7 +59,7 @@ bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and 
 
 relay-tools: $(RELAY)/build/load $(RELAY)/build/floor $(PEER_STAMP)
 
-$(RELAY)/build/load: $(RELAY)/load.c $(RELAY)/client.c $(wildcard $(RELAY)/*.h)
+$(RELAY)/build/load: $(RELAY)/load.c $(RELAY)/client.c $(RELAY)/options.c $(wildcard $(RELAY)/*.h)
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu17 -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
 

@@ -10,7 +10,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,9 +21,10 @@
 #define SMALL_BYTES 4096
 #define MAX_WAITING (4u << 20)
 
-static const char FRAME_IN[] = "42[\"headset-frame\",", FRAME_OUT[] = "42[\"on-headset-frame-updated\",";
-static const char TELEMETRY_IN[] = "42[\"device-telemetry\",",
-                  TELEMETRY_OUT[] = "42[\"on-device-telemetry-updated\",";
+#define FRAME_IN "42[\"headset-frame\","
+#define FRAME_OUT "42[\"on-headset-frame-updated\","
+#define TELEMETRY_IN "42[\"device-telemetry\","
+#define TELEMETRY_OUT "42[\"on-device-telemetry-updated\","
 static const char UPGRADE[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     /* The answer to the key that load.c sends, which is RFC 6455's example. */
@@ -259,25 +259,24 @@ static void take_text(struct connection *connection, const char *text)
     }
 }
 
-static bool masked_start(const uint8_t *payload, const struct ws_header *header, const char *text)
+static bool says(const uint8_t *payload, const struct ws_header *header, const char *text)
 {
-    for (size_t i = 0; text[i]; i++)
-        if (i >= header->length || (payload[i] ^ header->mask[i % 4]) != (uint8_t)text[i])
-            return false;
-    return true;
+    size_t i = 0;
+    while (text[i] && i < header->length && (payload[i] ^ header->mask[i % 4]) == text[i])
+        i++;
+    return !text[i];
 }
 
-static void take_message(struct connection *connection, const struct ws_header *header,
-                         size_t total)
+static void take_message(struct connection *connection, const struct ws_header *header, size_t total)
 {
     uint8_t *message = connection->in.at, *payload = message + header->size;
-    if (masked_start(payload, header, FRAME_IN)) {
+    if (says(payload, header, FRAME_IN)) {
         take_frame(connection, header, total);
         return;
     }
     /* What follows the message: the rewriting writes only before it. */
     const size_t rest = connection->in_size - total;
-    if (masked_start(payload, header, TELEMETRY_IN)) {
+    if (says(payload, header, TELEMETRY_IN)) {
         size_t size;
         const uint8_t *start = rewrite(message, header, TELEMETRY_IN, TELEMETRY_OUT, &size);
         for (int i = 0; i < dashboards.count; i++)
@@ -382,20 +381,16 @@ static int listen_on(uint16_t port)
 
 int main(int argc, char **argv)
 {
-    struct rlimit files;
     struct epoll_event events[EVENTS], event = {.events = EPOLLIN};
     if (argc != 2)
         die("usage: floor PORT");
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    raise_file_limit();
     const int listener = listen_on((uint16_t)atoi(argv[1]));
     epoll = epoll_create1(EPOLL_CLOEXEC);
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        const uint64_t now = now_ns(), next = send_due(now), wait = next > now ? next - now : 0;
-        const struct timespec timeout = {.tv_sec = (time_t)(wait / NS_PER_S),
-                                         .tv_nsec = (long)(wait % NS_PER_S)};
+        const uint64_t now = now_ns(), next = send_due(now);
+        const struct timespec timeout = timespec_of(next > now ? next - now : 0);
         const int count = epoll_pwait2(epoll, events, EVENTS, &timeout, NULL);
         for (int i = 0; i < count; i++) {
             if (events[i].data.ptr)

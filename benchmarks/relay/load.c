@@ -7,9 +7,9 @@
 #define _GNU_SOURCE
 #include "client.h"
 #include "measure.h"
+#include "options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -23,25 +23,16 @@ static const char TELEMETRY[] = "42[\"on-device-telemetry-updated\",";
 static const char STAMP_KEY[] = "\"sentNs\":\"";
 static const char *const ROLE_NAMES[ROLES] = {"headset", "tablet", "dashboard", "headset", "tablet"};
 
-static struct {
-    int pid, inflight;
-    int count[ROLES];
-    double fps, telemetry_hz, warmup_s, seconds, slow_bytes_per_s;
-    size_t frame_bytes;
-    const char *tokens;
-} options = {.inflight = 64, .warmup_s = 2, .seconds = 8, .frame_bytes = 40000,
-             .slow_bytes_per_s = 300000};
-
 static struct client *clients;
 static int client_count, first_of[ROLES];
 
 static struct {
     struct samples frames, telemetry, slow;
     uint64_t frames_sent, frames_skipped, telemetry_sent, late_ns;
-    int errors, closed;
-    char first_error[200];
 } measured;
-static int connecting, connected, joined;
+/* Of the whole run, its start included. */
+static int connecting, connected, closed, errors;
+static char first_error[200];
 static uint64_t last_connected_ns;
 static bool running;
 
@@ -92,7 +83,6 @@ static void setup(struct client *client, const char *text, size_t size)
     if (client->state == JOINING && has_joined(client, text, size)) {
         client_joined(client);
         connecting--;
-        joined++;
     }
 }
 
@@ -124,8 +114,8 @@ static void on_message(struct client *client, const char *text, size_t size, uin
     if (size == 1 && text[0] == '2')
         client_say(client, "3", 1);
     else if (starts(text, size, "42[\"error\"")) {
-        if (!measured.errors++)
-            snprintf(measured.first_error, sizeof measured.first_error, "%.*s",
+        if (!errors++)
+            snprintf(first_error, sizeof first_error, "%.*s",
                      size < 180 ? (int)size : 180, text);
     } else if (client->state != READY)
         setup(client, text, size);
@@ -139,7 +129,7 @@ static void on_closed(struct client *client)
 {
     if (!running)
         die("the server closed the connection of %s", client->device_id);
-    measured.closed++;
+    closed++;
 }
 
 /* --- time --------------------------------------------------------------------------------- */
@@ -212,8 +202,7 @@ static void read_slowly(uint64_t now)
 static void poll_once(uint64_t wait_ns)
 {
     struct epoll_event events[EVENTS];
-    const struct timespec wait = {.tv_sec = (time_t)(wait_ns / NS_PER_S),
-                                  .tv_nsec = (long)(wait_ns % NS_PER_S)};
+    const struct timespec wait = timespec_of(wait_ns);
     const int count = epoll_pwait2(wire.epoll, events, EVENTS, &wait, NULL);
     if (count < 0 && errno != EINTR)
         die("epoll_pwait2: %s", strerror(errno));
@@ -311,10 +300,13 @@ static void run(void)
 {
     const long ticks = sysconf(_SC_CLK_TCK);
     const long rss_start = status_kb(options.pid, "VmRSS");
+    const double cpu_before = cpu_seconds(options.pid, ticks);
+    const double core_before = core_busy_seconds(options.core, ticks);
     const uint64_t connect_start = now_ns();
     for (int role = 0; role < ROLES; role++)
         connect_role((enum role)role);
     const double connect_s = (double)(last_connected_ns - connect_start) / (double)NS_PER_S;
+    const double connect_cpu_s = cpu_seconds(options.pid, ticks) - cpu_before;
     struct stream streams[2];
     const int stream_count = start_streams(streams);
     running = true;
@@ -327,10 +319,16 @@ static void run(void)
     const double window_s = (double)(now_ns() - start) / (double)NS_PER_S;
     printf("{\"window_s\": %.3f, \"cpu_s\": %.3f, \"load_cpu_s\": %.3f, ", window_s,
            cpu_seconds(options.pid, ticks) - cpu, own_cpu_seconds() - own_cpu);
+    /* What the server's core did in all this time that the server did not do. */
+    printf("\"whole_s\": %.3f, \"others_s\": %.3f, ",
+           (double)(now_ns() - connect_start) / (double)NS_PER_S,
+           core_busy_seconds(options.core, ticks) - core_before -
+               (cpu_seconds(options.pid, ticks) - cpu_before));
     printf("\"rss_start_kb\": %ld, \"rss_ready_kb\": %ld, \"rss_end_kb\": %ld, "
            "\"rss_peak_kb\": %ld, ",
            rss_start, rss_ready, status_kb(options.pid, "VmRSS"), status_kb(options.pid, "VmHWM"));
-    printf("\"connected\": %d, \"connect_s\": %.4f, ", connected, connect_s);
+    printf("\"connected\": %d, \"connect_s\": %.4f, \"connect_cpu_s\": %.3f, ", connected, connect_s,
+           connect_cpu_s);
     samples_print(&measured.frames, "frames");
     samples_print(&measured.telemetry, "telemetry");
     samples_print(&measured.slow, "slow");
@@ -338,58 +336,16 @@ static void run(void)
            (unsigned long long)measured.frames_sent, (unsigned long long)measured.frames_skipped,
            (unsigned long long)measured.telemetry_sent);
     printf("\"late_ms\": %.3f, \"closed\": %d, \"errors\": %d", (double)measured.late_ns / 1e6,
-           measured.closed, measured.errors);
-    if (measured.errors)
-        fprintf(stderr, "the server answered: %s\n", measured.first_error);
+           closed, errors);
+    if (errors)
+        fprintf(stderr, "the server answered: %s\n", first_error);
     printf("}\n");
-}
-
-static void read_options(int argc, char **argv)
-{
-    static const struct option names[] = {
-        {"port", 1, 0, 'p'},      {"pid", 1, 0, 'P'},          {"tokens", 1, 0, 't'},
-        {"headsets", 1, 0, 'h'},  {"viewers", 1, 0, 'v'},      {"dashboards", 1, 0, 'd'},
-        {"idle", 1, 0, 'i'},      {"slow", 1, 0, 's'},         {"slow-rate", 1, 0, 'r'},
-        {"fps", 1, 0, 'f'},       {"frame-bytes", 1, 0, 'b'},  {"telemetry-hz", 1, 0, 'T'},
-        {"warmup", 1, 0, 'w'},    {"seconds", 1, 0, 'S'},      {"inflight", 1, 0, 'c'},
-        {0, 0, 0, 0},
-    };
-    for (int name; (name = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        switch (name) {
-        case 'p': wire.port = (uint16_t)atoi(optarg); break;
-        case 'P': options.pid = atoi(optarg); break;
-        case 't': options.tokens = optarg; break;
-        case 'h': options.count[HEADSET] = atoi(optarg); break;
-        case 'v': options.count[VIEWER] = atoi(optarg); break;
-        case 'd': options.count[DASHBOARD] = atoi(optarg); break;
-        case 'i': options.count[IDLE] = atoi(optarg); break;
-        case 's': options.count[SLOW] = atoi(optarg); break;
-        case 'r': options.slow_bytes_per_s = atof(optarg); break;
-        case 'f': options.fps = atof(optarg); break;
-        case 'b': options.frame_bytes = (size_t)atol(optarg); break;
-        case 'T': options.telemetry_hz = atof(optarg); break;
-        case 'w': options.warmup_s = atof(optarg); break;
-        case 'S': options.seconds = atof(optarg); break;
-        case 'c': options.inflight = atoi(optarg); break;
-        default: exit(2);
-        }
-    }
-    if (!wire.port || !options.pid || !options.tokens)
-        die("needed: --port, --pid, --tokens; run.py gives them");
-    if (!options.count[HEADSET] && (options.count[VIEWER] || options.count[SLOW] ||
-                                    options.fps > 0 || options.telemetry_hz > 0))
-        die("needed: --headsets, for somebody to send");
-    if (options.frame_bytes < 64)
-        die("frames have at least 64 bytes");
 }
 
 int main(int argc, char **argv)
 {
-    struct rlimit files;
-    read_options(argc, argv);
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    options_read(argc, argv);
+    raise_file_limit();
     for (int role = 0; role < ROLES; role++) {
         first_of[role] = client_count;
         client_count += options.count[role];

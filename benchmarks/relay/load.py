@@ -54,14 +54,18 @@ def write_tokens(path: Path) -> None:
 def run(load: Load, server: servers.Running, tokens: Path) -> dict[str, Any]:
     """What the generator measured (see ``load.c``).
 
+    ``others`` is the share of the server's core that other programs, or the host, took.
+
     Raises:
-        LoadFailed: it could not connect everybody, or what arrived was damaged.
+        LoadFailed: it could not connect everybody, lost or was refused somebody, or what arrived
+            was nothing or damaged.
     """
     command = servers.pinned(
         servers.LOAD_CORE,
         str(servers.BUILD / "load"),
         f"--port={server.port}",
         f"--pid={server.pid}",
+        f"--core={servers.SERVER_CORE}",
         f"--tokens={tokens}",
         *load.arguments(),
     )
@@ -78,6 +82,19 @@ def run(load: Load, server: servers.Running, tokens: Path) -> dict[str, Any]:
     if done.returncode:
         raise LoadFailed(done.stderr.strip() or f"exit {done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout)
-    if done.stderr.strip():
-        result["remark"] = done.stderr.strip()
+    if trouble := _trouble(load, result) or done.stderr.strip():
+        raise LoadFailed(f"{trouble}; the server's log ends:\n{server.log.read_text()[-1500:]}")
+    result["others"] = max(0.0, result["others_s"] / result["whole_s"])
     return result
+
+
+def _trouble(load: Load, result: dict[str, Any]) -> str:
+    if result["closed"]:
+        return f"the server closed {result['closed']} connections"
+    expected = {
+        "frames": load.fps and load.viewers,
+        "telemetry": load.telemetry_hz and load.dashboards,
+        "slow": load.fps and load.slow,
+    }
+    missing = [kind for kind, some in expected.items() if some and not result[kind]["delivered"]]
+    return f"nothing arrived: {', '.join(missing)}" if missing else ""

@@ -62,6 +62,23 @@ static inline double cpu_seconds(int pid, long ticks_per_s)
     return (double)(user + system) / (double)ticks_per_s;
 }
 
+/* Seconds that a core has been busy with whatever, or was kept from us by the host (/proc/stat). */
+static inline double core_busy_seconds(int core, long ticks_per_s)
+{
+    char name[16], line[512];
+    unsigned long user = 0, nice = 0, system = 0, irq = 0, softirq = 0, steal = 0;
+    snprintf(name, sizeof name, "cpu%d ", core);
+    FILE *file = fopen("/proc/stat", "r");
+    if (!file)
+        die("cannot read /proc/stat");
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, name, strlen(name)) == 0)
+            sscanf(line + strlen(name), "%lu %lu %lu %*u %*u %lu %lu %lu", &user, &nice, &system,
+                   &irq, &softirq, &steal);
+    fclose(file);
+    return (double)(user + nice + system + irq + softirq + steal) / (double)ticks_per_s;
+}
+
 /* A kB value of /proc/PID/status: VmRSS is resident memory, VmHWM its peak. */
 static inline long status_kb(int pid, const char *name)
 {

@@ -33,6 +33,9 @@ EXAMPLES = """examples:
 The last lines are for machines: "ratio NAME VALUE". Each figure is the median of all runs.
 What is measured, and why so: docs/performance.md.
 """
+# A run is repeated when other programs took more than this share of the server's core.
+_OTHERS = 0.05
+_TRIES = 3
 ONLY = ("frames", "telemetry", "idle", "storm", "slow", "capacity", "latency")
 DOCUMENT = servers.ROOT / "docs" / "performance.md"
 RESULTS = servers.ROOT / "benchmarks" / "results" / "relay.json"
@@ -47,17 +50,25 @@ class Bench:
     say: Console
     rows: dict[str, Row] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    disturbed: int = 0
 
     def row(self, name: str, title: str, columns: tuple[scenarios.Column, ...]) -> Row:
         """The row of a case, made when it is first asked for."""
         return self.rows.setdefault(name, Row(name, title, columns))
 
     def once(self, server: str, load: Load) -> dict[str, Any]:
-        """One run on a fresh server."""
-        with servers.started(server, self.options.server_bin) as running:
-            raw = run_load(load, running, self.tokens)
-        raw["server"], raw["load"] = server, {n: getattr(load, n) for n in load.__slots__}
-        return raw
+        """One run on a fresh server; again when other programs took its core, to a bound."""
+        best: dict[str, Any] = {}
+        for _ in range(_TRIES):
+            servers.wait_for_quiet()
+            with servers.started(server, self.options.server_bin) as running:
+                raw = run_load(load, running, self.tokens)
+            if not best or raw["others"] < best["others"]:
+                best = raw
+            if best["others"] <= _OTHERS:
+                return best
+        self.disturbed += 1
+        return best
 
     @contextmanager
     def doing(self, what: str) -> Iterator[Callable[[str], None]]:
@@ -66,7 +77,12 @@ class Bench:
         A failure is noted, and the rest goes on.
         """
         progress = Progress(
-            SpinnerColumn(), TextColumn(what), TimeElapsedColumn(), console=self.say, transient=True
+            SpinnerColumn(),
+            TextColumn(what),
+            TimeElapsedColumn(),
+            console=self.say,
+            transient=True,
+            disable=not self.say.is_terminal,
         )
         try:
             with progress:
@@ -109,17 +125,23 @@ def capacity(bench: Bench) -> None:
 
 
 def _fits(bench: Bench, server: str, result: Callable[[str], None], headsets: int) -> bool:
+    # What disturbs a run makes it worse, never better: a no is asked again.
+    return any(_keeps_up(bench, server, result, headsets) for _ in range(2))
+
+
+def _keeps_up(bench: Bench, server: str, result: Callable[[str], None], headsets: int) -> bool:
     load = scenarios.fleet(headsets, seconds=3 if bench.options.quick else 5)
     try:
         raw = bench.once(server, load)
     except LoadFailed as error:
-        result(f"{headsets}: no, {error}")
+        result(f"{headsets}: no, {str(error).splitlines()[0]}")
         return False
     fits, got, window_s = scenarios.carries(load, raw), raw["frames"], raw["window_s"]
     result(
         f"{headsets}: {'yes' if fits else 'no'}, p99 {got.get('p99_ms', 0):.0f} ms, "
         f"{got['delivered'] / window_s / headsets:.1f} fps seen, "
-        f"server {raw['cpu_s'] / window_s:.0%}, load {raw['load_cpu_s'] / window_s:.0%} busy"
+        f"busy: server {raw['cpu_s'] / window_s:.0%}, load {raw['load_cpu_s'] / window_s:.0%}, "
+        f"others {raw['others']:.0%}"
     )
     return fits
 
@@ -143,6 +165,7 @@ def latency(bench: Bench) -> None:
                     "p99_ms": raw["frames"]["p99_ms"],
                     "paced_p99_ms": paced["frames"]["p99_ms"],
                     "busy": 100 * raw["cpu_s"] / raw["window_s"],
+                    "others": 100 * max(raw["others"], paced["others"]),
                 }
                 row.add(server, figures)
                 result(f"p99 {figures['p99_ms']:.2f} ms")
@@ -201,6 +224,12 @@ def measure(bench: Bench) -> int:
     RESULTS.write_text(json.dumps({row.name: row.runs for row in rows}, indent=1))
     if bench.options.write:
         report.write(DOCUMENT, rows, bench.options.runs)
+    if bench.disturbed:
+        bench.say.print(
+            f"[yellow]other programs disturbed {bench.disturbed} runs:[/] "
+            f"they took more than {_OTHERS:.0%} of the server's core. Latencies and capacity "
+            "are to be had on a machine that does nothing else."
+        )
     for failure in bench.failures:
         bench.say.print(f"[red]failed:[/] {failure}", highlight=False)
     for name, value in report.ratios(rows):

@@ -44,6 +44,7 @@ def _shares(raw: Raw) -> Figures:
     return {
         "busy": 100 * raw["cpu_s"] / raw["window_s"],
         "load_busy": 100 * raw["load_cpu_s"] / raw["window_s"],
+        "others": 100 * raw["others"],
     }
 
 
@@ -71,7 +72,11 @@ def _idle(load: Load, raw: Raw) -> Figures:
 
 
 def _storm(_: Load, raw: Raw) -> Figures:
-    return {"connects_per_s": raw["connected"] / raw["connect_s"]}
+    return {
+        "connects_per_s": raw["connected"] / raw["connect_s"],
+        "cpu_us": 1e6 * raw["connect_cpu_s"] / raw["connected"],
+        "others": 100 * raw["others"],
+    }
 
 
 def _slow(load: Load, raw: Raw) -> Figures:
@@ -81,25 +86,30 @@ def _slow(load: Load, raw: Raw) -> Figures:
         "seen_fps": raw["slow"]["delivered"] / raw["window_s"] / load.slow,
         "others_p99_ms": raw["frames"]["p99_ms"],
         "grown_mb": (raw["rss_peak_kb"] - raw["rss_start_kb"]) / 1024,
+        "others": 100 * raw["others"],
     }
 
 
 _BUSY = Column("busy", "server busy %")
+# What other programs took of the server's core: the less, the more the row is worth.
+_OTHERS = Column("others", "others %", 1)
 _DELIVERY = (
-    Column("cpu_us", "CPU µs per delivered", 1, headline=True),
+    Column("cpu_us", "CPU µs each", 1, headline=True),
     Column("p50_ms", "p50 ms", 1),
     Column("p99_ms", "p99 ms", 1),
     Column("per_s", "delivered/s"),
     Column("rss_mb", "RSS MiB"),
     _BUSY,
     Column("load_busy", "load busy %"),
+    _OTHERS,
 )
 CAPACITY = (Column("headsets", "headsets", headline=True),)
 LATENCY = (
-    Column("p99_ms", "p99 ms, 25 fps (no pacing to wait for)", 2, headline=True),
+    Column("p99_ms", "p99 ms, 25 fps", 2, headline=True),
     Column("p50_ms", "p50 ms, 25 fps", 2),
-    Column("paced_p99_ms", "p99 ms, 55 fps (pacing included)", 1),
+    Column("paced_p99_ms", "p99 ms, 55 fps, paced", 1),
     _BUSY,
+    _OTHERS,
 )
 
 
@@ -137,6 +147,7 @@ def cases() -> dict[str, list[Case]]:
                     Column("kb", "kB per connection", 1, headline=True),
                     Column("rss_mb", "RSS MiB"),
                     Column("busy", "server busy %", 1),
+                    _OTHERS,
                 ),
                 servers=("ours", "node", "plain"),
                 most_runs=3,
@@ -148,7 +159,11 @@ def cases() -> dict[str, list[Case]]:
                 "2,000 clients connect, 256 at a time",
                 Load(idle=2000, inflight=256, warmup=0.1, seconds=0.1),
                 _storm,
-                (Column("connects_per_s", "connects/s", headline=True),),
+                (
+                    Column("connects_per_s", "connects/s", headline=True),
+                    Column("cpu_us", "CPU µs each"),
+                    _OTHERS,
+                ),
                 servers=("ours", "node", "plain"),
             )
         ],
@@ -164,6 +179,7 @@ def cases() -> dict[str, list[Case]]:
                     Column("seen_fps", "frames/s seen", 1),
                     Column("others_p99_ms", "others' p99 ms", 1),
                     Column("grown_mb", "memory grown MiB", 1),
+                    _OTHERS,
                 ),
                 servers=("ours", "node", "plain"),
                 most_runs=3,
@@ -195,13 +211,11 @@ def fleet(headsets: int, seconds: float, fps: float = FRAME_FPS) -> Load:
 
 
 def carries(load: Load, raw: Raw) -> bool:
-    """Whether the server kept up: everybody still there, frames young, nearly all delivered."""
+    """Whether the server kept up: frames young, nearly all delivered."""
     got = raw["frames"]
     expected = load.headsets * SENT_FPS * raw["window_s"]
     return bool(
-        raw["closed"] == 0
-        and got["delivered"] >= _CAPACITY_DELIVERED * expected
-        and got["p99_ms"] < CAPACITY_P99_MS
+        got["delivered"] >= _CAPACITY_DELIVERED * expected and got["p99_ms"] < CAPACITY_P99_MS
     )
 
 

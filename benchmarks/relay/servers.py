@@ -26,6 +26,7 @@ JWT_SECRET = secrets.token_urlsafe(48)
 RATE_LIMIT_MULTIPLIER = "3"
 _START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 20
+_QUIET_S, _QUIET_PERCENT, _QUIET_TIMEOUT_S = 0.5, 10, 30
 
 LABELS = {
     "ours": "this server",
@@ -51,6 +52,15 @@ class Running:
 def pinned(core: int, *command: str) -> list[str]:
     """``command``, to run on one core."""
     return ["taskset", "-c", str(core), *command]
+
+
+def wait_for_quiet() -> None:
+    """Until nobody else uses the two cores; for half a minute at most."""
+    deadline = time.monotonic() + _QUIET_TIMEOUT_S
+    while time.monotonic() < deadline:
+        busy = psutil.cpu_percent(_QUIET_S, percpu=True)
+        if max(busy[SERVER_CORE], busy[LOAD_CORE]) < _QUIET_PERCENT:
+            return
 
 
 def _command(name: str, server_bin: Path, port: int, folder: Path) -> list[str]:
