@@ -10,12 +10,14 @@ NODE_STAMP := tests/js/node_modules/.package-lock.json
 CONSOLE_STAMP := console/node_modules/.package-lock.json
 CONSOLE := src/quest_backend/web/index.html
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent
+PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
+RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check screenshots bench gen constraints clean
+.PHONY: help setup console run test check screenshots bench bench-relay relay-tools gen constraints clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## install everything into .venv
 
@@ -74,8 +76,25 @@ gen: $(STAMP) ## write the generated files again
 bench: $(STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
 
+bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
+	@$(BIN)/python $(RELAY)/run.py $(ARGS)
+
+relay-tools: $(RELAY)/build/load $(RELAY)/build/floor $(PEER_STAMP)
+
+$(RELAY)/build/load: $(RELAY)/load.c $(RELAY)/client.c $(RELAY)/options.c $(wildcard $(RELAY)/*.h)
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu17 -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
+
+$(RELAY)/build/floor: $(RELAY)/floor.c $(RELAY)/wire.h
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu17 -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
+
+$(PEER_STAMP): benchmarks/peer-node/package.json benchmarks/peer-node/package-lock.json | $(STAMP)
+	@cd benchmarks/peer-node && ../../$(BIN)/npm ci --no-audit --no-fund --silent
+
 constraints: $(STAMP) ## pin what is installed now
 	@$(BIN)/python -m pip freeze --exclude-editable | grep -v '@' > constraints.txt
 
 clean: ## remove what make has installed
-	rm -rf $(VENV) tests/js/node_modules console/node_modules src/quest_backend/web .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) tests/js/node_modules console/node_modules src/quest_backend/web \
+	  benchmarks/peer-node/node_modules $(RELAY)/build .mypy_cache .ruff_cache .pytest_cache
