@@ -82,8 +82,12 @@ class Frame:
 def _decoded(literal: bytes) -> bytes:
     text: str = orjson.loads(literal[:-1])
     if text.startswith("data:"):
-        text = text.partition(",")[2]
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):  # RFC 2397
+            return b""
+    # Some encoders break lines, as MIME has it (RFC 2045, 6.8).
+    text = text.replace("\r", "").replace("\n", "")
     try:
-        return base64.b64decode(text)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
