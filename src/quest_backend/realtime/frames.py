@@ -20,7 +20,7 @@ from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # itself the key under which a frame of it waits
 class _Stream:
     device_id: str
     pacer: FramePacer
