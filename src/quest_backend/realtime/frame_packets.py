@@ -87,7 +87,11 @@ class Frame:
 
 def _decoded(text: str) -> bytes:
     if text.startswith("data:"):
-        text = text.partition(",")[2]
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):  # RFC 2397
+            return b""
+    # Some encoders break lines, as MIME has it (RFC 2045, 6.8).
+    text = text.replace("\r", "").replace("\n", "")
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:

@@ -19,7 +19,7 @@ from quest_backend.realtime.recording import identified
 from quest_backend.realtime.thumbnails import Thumbnails
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # itself the key under which a frame of it waits
 class _Stream:
     device_id: str
     room: str

@@ -195,7 +195,7 @@ class EngineServer:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        body = await link.poll(gone())
+        body = await link.poll(gone)
         if body is None:
             session.close("client hung up")
         else:

@@ -285,7 +285,7 @@ class PollingLink:
         """Whether a GET waits now."""
         return self._poll is not None
 
-    async def poll(self, gone: Awaitable[None]) -> bytes | None:
+    async def poll(self, gone: Callable[[], Awaitable[None]]) -> bytes | None:
         """The body of a GET, when there is something; None when the client left before.
 
         ``gone`` returns when the client hangs up.
@@ -294,7 +294,7 @@ class PollingLink:
             self._queue = self.session.take_waiting()
         if not self._queue and not self._probing and not self._closed:
             self._poll = asyncio.get_running_loop().create_future()
-            watch = asyncio.ensure_future(gone)
+            watch = asyncio.ensure_future(gone())
             try:
                 await asyncio.wait({self._poll, watch}, return_when=asyncio.FIRST_COMPLETED)
             finally:

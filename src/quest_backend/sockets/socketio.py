@@ -215,6 +215,13 @@ class SocketIo:
 
     def _take(self, session: Session, peer: _Peer, item: Any) -> Work:
         """One packet, attachment ``(data,)`` or end ``(client, reason)``."""
+        try:
+            return self._dispatch(session, peer, item)
+        except Exception:  # a door's bug ends this one packet only
+            log.exception("packet_failed", session=session.id)
+            return None
+
+    def _dispatch(self, session: Session, peer: _Peer, item: Any) -> Work:
         if isinstance(item, bytes):
             return self._text(session, peer, item)
         if len(item) == 1:
