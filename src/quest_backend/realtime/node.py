@@ -14,6 +14,7 @@ from quest_backend.realtime.presence import Presence
 from quest_backend.realtime.recording import Recording
 from quest_backend.realtime.sessions import Sessions
 from quest_backend.realtime.telemetry import Telemetry
+from quest_backend.realtime.uploads import UploadNews
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Tokens
 
@@ -28,6 +29,7 @@ class Node:
         self.presence = Presence(hub, self.recording, self.sessions)
         self.telemetry = Telemetry(hub, self.recording)
         self.frames = Frames(hub)
+        self.uploads = UploadNews(hub, self.sessions)
         features = [
             self.presence,
             self.telemetry,

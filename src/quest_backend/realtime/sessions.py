@@ -109,6 +109,14 @@ class Sessions:
         except SessionRefused:
             return
 
+    async def follow_uploads(self, session_id: str, action: Action) -> None:
+        """The session's uploads have begun or ended.
+
+        Raises:
+            SessionRefused: it is not in a state for that.
+        """
+        await self._advance(session_id, action, None)
+
     async def _advance(self, session_id: str, action: Action, identity: str | None) -> Session:
         """Read, decide, commit; again when somebody else committed in between.
 

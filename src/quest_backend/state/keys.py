@@ -6,6 +6,7 @@ SESSIONS = "sessions"
 TABLETS = "tablets"
 TABLET_GRACE = "grace:tablets"
 HEADSET_GRACE = "grace:headsets"
+UPLOADS = "uploads"
 REVISION = "fleet:revision"
 
 
@@ -47,3 +48,33 @@ def tablet_sessions(identity: str) -> str:
 def node(node_id: str) -> str:
     """String, a few heartbeats: this server is alive."""
     return f"node:{node_id}"
+
+
+def device_sessions(device_id: str) -> str:
+    """Sorted set by Unix ms, 7 days: sessions that the device was put into."""
+    return f"device_sessions:{device_id}"
+
+
+def upload(upload_id: str) -> str:
+    """Hash, a day longer than uploads may take: one upload."""
+    return f"upload:{upload_id}"
+
+
+def upload_lock(upload_id: str) -> str:
+    """String, 150 s: somebody completes or aborts this upload."""
+    return f"upload_lock:{upload_id}"
+
+
+def upload_poll(upload_id: str) -> str:
+    """String, seconds: a node has just asked the store how far this upload is."""
+    return f"upload_poll:{upload_id}"
+
+
+def upload_folder(folder: str) -> str:
+    """Hash, 30 days: whose folder it is, its uploads, what was stored."""
+    return f"upload_folder:{folder}"
+
+
+def upload_place(device_id: str, asked: str) -> str:
+    """String, 30 days: the folder that this device's recording of this second was given."""
+    return f"upload_place:{device_id}:{asked}"
