@@ -94,9 +94,9 @@ def check_parts(plan: PartPlan, stored: Sequence[Part], given: Sequence[GivenPar
         )
     there = {part.number: part for part in newest(stored)}
     # Of a part that was sent again, the version that the client names.
-    for part in stored:
-        if part.number in named and named[part.number].etag.strip('"') == part.etag:
-            there[part.number] = part
+    for version in stored:
+        if version.number in named and named[version.number].etag.strip('"') == version.etag:
+            there[version.number] = version
     wanted = range(1, plan.parts + 1)
     missing = [number for number in wanted if number not in named or number not in there]
     if missing:

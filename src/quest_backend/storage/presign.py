@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -19,6 +19,7 @@ _TIME = "%Y%m%dT%H%M%SZ"
 MAX_EXPIRY_S = 7 * 24 * 3600
 # A client's clock is not asked, but the store's may run a little behind ours.
 _CLOCK_SKEW = timedelta(minutes=5)
+_MAX_PARAMETERS = 20
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -115,20 +116,19 @@ class Presigner:
         Raises:
             NotSigned: anything else.
         """
-        pairs = raw_query.split("&")
-        try:
-            query = dict(parse_qsl(raw_query, keep_blank_values=True, strict_parsing=True,
-                                   max_num_fields=20, errors="strict"))  # fmt: skip
-        except ValueError:
-            raise NotSigned("Not a presigned request") from None
-        if len(query) != len(pairs) or "X-Amz-Signature" not in query:
-            raise NotSigned("Not a presigned request")
+        query = _parse(raw_query)
         at = self._signed_at(query, now)
         if query.get("X-Amz-Security-Token", "") != self._credentials.session_token:
             raise NotSigned("Signed with other credentials")
-        rest = [pair for pair in pairs if not pair.startswith("X-Amz-Signature=")]
+        # As S3 does: what a client's library quoted otherwise is the same request.
+        pairs = [
+            f"{_quote(name)}={_quote(value)}"
+            for name, value in query.items()
+            if name != "X-Amz-Signature"
+        ]
+        path = quote(unquote(raw_path), safe="/~")
         for host in hosts:
-            expected = self._sign(_canonical(method, raw_path, rest, host), at)
+            expected = self._sign(_canonical(method, path, pairs, host), at)
             if hmac.compare_digest(expected.encode(), query["X-Amz-Signature"].encode()):
                 return Signed(host, query)
         raise NotSigned("The signature does not match this request")
@@ -185,6 +185,24 @@ def host_of(endpoint: str) -> str:
     if parts.port is not None and parts.port == _DEFAULT_PORTS.get(parts.scheme):
         host = host.rpartition(":")[0]
     return host
+
+
+def _parse(raw_query: str) -> dict[str, str]:
+    """The parameters of a presigned request, each of which may be there once.
+
+    Raises:
+        NotSigned: this is none.
+    """
+    pairs = raw_query.split("&", _MAX_PARAMETERS)
+    query: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name in query or len(pairs) > _MAX_PARAMETERS:
+            raise NotSigned("Not a presigned request")
+        query[unquote(name)] = unquote(value)
+    if len(query) != len(pairs) or "X-Amz-Signature" not in query:
+        raise NotSigned("Not a presigned request")
+    return query
 
 
 def _quote(text: str) -> str:
