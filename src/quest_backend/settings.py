@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         10_000, ge=20, le=10_000, description="most parts of an upload; S3 takes 10,000"
     )
     presigned_url_expiry_seconds: int = Field(
-        3600, ge=60, le=604_800, description="lifetime of presigned URLs"
+        3600, ge=1, le=604_800, description="lifetime of presigned URLs"
     )
     upload_expiry_hours: float = Field(
         168, gt=0, le=8760, description="uploads left unfinished this long are aborted"

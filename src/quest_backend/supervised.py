@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import random
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,8 @@ class SupervisedChild:
 
     name: str
     error: type[ChildError] = ChildError
+    # What it gets when the server was killed.
+    orphan_signal = signal.SIGTERM
 
     def __init__(self, directory: Path) -> None:
         self._dir = directory.absolute()
@@ -139,7 +142,10 @@ class SupervisedChild:
         return fd
 
     async def _spawn(self) -> None:
-        launcher = [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), "--"]
+        signal_number = str(int(self.orphan_signal))
+        launcher = [
+            sys.executable, "-I", "-S", child.__file__, str(os.getpid()), signal_number, "--",
+        ]  # fmt: skip
         with self._output() as output:
             self._process = await asyncio.create_subprocess_exec(
                 *launcher,

@@ -7,6 +7,7 @@ the ports of its inner servers want tokens that only they can make (``security.t
 import json
 import os
 import secrets
+import signal
 import socket
 import sysconfig
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ class EmbeddedS3(SupervisedChild):
 
     name = "s3"
     error = EmbeddedS3Error
+    # Its own goodbye takes seconds, in which the next server waits; what it has answered for is
+    # with the kernel already.
+    orphan_signal = signal.SIGKILL
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir / "s3")
