@@ -23,7 +23,6 @@ log = structlog.get_logger()
 
 _LOCK_WAIT_S = 10.0
 _START_WAIT_S = 20.0
-_STOP_WAIT_S = 10.0
 _RESTART_FIRST_S = 0.05
 _RESTART_CAP_S = 5.0
 # A child that ran this long died of something new: its pauses begin again.
@@ -48,6 +47,8 @@ class SupervisedChild:
     error: type[ChildError] = ChildError
     # What it gets when the server was killed.
     orphan_signal = signal.SIGTERM
+    # How long its goodbye may take.
+    stop_wait_s = 10.0
 
     def __init__(self, directory: Path) -> None:
         self._dir = directory.absolute()
@@ -118,7 +119,7 @@ class SupervisedChild:
         with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
             process.terminate()
         try:
-            async with asyncio.timeout(_STOP_WAIT_S):
+            async with asyncio.timeout(self.stop_wait_s):
                 await process.wait()
         except TimeoutError:
             process.kill()

@@ -67,7 +67,8 @@ def install(app: FastAPI) -> None:
     async def _objects_away(request: Request, error: ObjectStoreUnavailable) -> JSONResponse:
         log.warning("object_store_unavailable", path=request.url.path, reason=str(error))
         full = isinstance(error, ObjectStoreFull)
-        text = "The object store is full" if full else "The object store is down; try again shortly"
+        down = "The object store is down; try again shortly"
+        text = str(error).capitalize() if full else down
         return JSONResponse(
             {"ok": False, "error": text}, 507 if full else 503, headers={"Retry-After": "5"}
         )

@@ -21,6 +21,7 @@ from quest_backend.metrics import Metrics
 from quest_backend.protocol.recordings import parse_key
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.storage.presign import NotSigned, Signed, host_of
+from quest_backend.storage.s3 import ObjectStoreFull
 from quest_backend.storage.service import Storage
 
 log = structlog.get_logger()
@@ -179,6 +180,10 @@ class ObjectDoor:
             raise _Refused(404, "Upload not found: it was completed, aborted or has expired")
         if not 1 <= number <= record.plan.parts or int(announced) != record.plan.size_of(number):
             raise _Refused(400, f"Part {number} of this upload has another size")
+        try:
+            self.storage.check_room(int(announced))
+        except ObjectStoreFull as error:
+            raise _Refused(507, str(error).capitalize()) from None
         return upload_id, number, int(announced)
 
     async def _body(self, receive: Receive, left: asyncio.Event) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from quest_backend.protocol.recordings import FileType, PartPlan
 
 _IDLE_S = 60.0
 _CONNECT_S = 10.0
+_PIECE_BYTES = 256 * 1024
 # A journal's upload may be gone, and a complete may find parts missing: so often is begun anew.
 _ROUNDS = 4
 
@@ -231,14 +232,18 @@ class _Job:
     async def _send(self, number: int, patience_s: float) -> str:
         offset, size = self._plan.offset_of(number), self._plan.size_of(number)
         body, digest = await asyncio.to_thread(_read, self._path, offset, size)
-        headers = {"Content-MD5": digest, "Content-Type": "application/octet-stream"}
+        headers = {
+            "Content-MD5": digest,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size),
+        }
 
         async def once() -> str:
             try:
                 async with self._http.put(
                     # A signed URL goes out as it is: yarl would write %2F as /.
                     URL(self._urls[number], encoded=True),
-                    data=body,
+                    data=_pieces(body),
                     headers=headers,
                 ) as answer:
                     text = await answer.text(errors="replace")
@@ -276,6 +281,13 @@ class _Job:
             size=self._plan.file_bytes,
             resumed_parts=self._resumed,
         )
+
+
+async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
+    """A part in pieces: written at once, it would hold the event loop."""
+    view = memoryview(body)
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield view[start : start + _PIECE_BYTES]
 
 
 def _read(path: Path, offset: int, size: int) -> tuple[bytes, str]:

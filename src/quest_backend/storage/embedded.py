@@ -7,6 +7,7 @@ the ports of its inner servers want tokens that only they can make (``security.t
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sysconfig
@@ -38,6 +39,7 @@ class EmbeddedS3(SupervisedChild):
     # Its own goodbye takes seconds, in which the next server waits; what it has answered for is
     # with the kernel already.
     orphan_signal = signal.SIGKILL
+    stop_wait_s = 3.0
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir / "s3")
@@ -53,6 +55,10 @@ class EmbeddedS3(SupervisedChild):
         """Credentials and endpoint of the store that runs in this directory, for its owner."""
         self._ports = json.loads((self._dir / "ports.json").read_text())
         return self._kept_credentials(), self.endpoint
+
+    def free_bytes(self) -> int:
+        """What is left on its disk."""
+        return shutil.disk_usage(self._dir / "data").free
 
     async def start(self) -> str:
         """Start, or take over what a killed server left; the endpoint.

@@ -47,7 +47,8 @@ class Folders:
 
     async def _owners(self, asked: str, candidates: set[str]) -> dict[str, str]:
         """Owners of what the bucket holds in the candidates; '?' where nobody knows."""
-        keys = await self._store.keys_from(PREFIX, f"{PREFIX}{asked}")
+        # With the slash: SeaweedFS skips all of a folder that a listing is to start after.
+        keys = await self._store.keys_from(PREFIX, f"{PREFIX}{asked}/")
         folders = [key.removeprefix(PREFIX).partition("/")[0] for key in keys]
         found = [folder for folder in dict.fromkeys(folders) if folder in candidates]
         owners = dict.fromkeys(found, "?")

@@ -295,8 +295,7 @@ class ObjectStore:
         await self._call(self._client.delete_object, Key=key)
 
     async def keys_from(self, prefix: str, start: str, count: int = _PAGE) -> list[str]:
-        """At most ``count`` keys under ``prefix``, in order, from ``start`` on."""
-        # StartAfter is exclusive; no key of ours ends in a space.
+        """At most ``count`` keys under ``prefix``, in order, those after ``start``."""
         page = await self._call(
             self._client.list_objects_v2,
             Prefix=prefix,

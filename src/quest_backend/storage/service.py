@@ -18,12 +18,14 @@ from quest_backend.storage.cleanup import clean_up, poll_progress
 from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.presign import Credentials
 from quest_backend.storage.records import UploadRecords
-from quest_backend.storage.s3 import ObjectStore, ObjectStoreUnavailable
+from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
 from quest_backend.storage.uploads import UploadOptions, Uploads
 
 log = structlog.get_logger()
 
 _POLL_S = 2.0
+# For the store's own books, so that what is finished stays readable.
+_RESERVE_BYTES = 32 * 1024 * 1024
 
 
 def embedded_store(settings: Settings, data_dir: Path) -> EmbeddedS3 | None:
@@ -79,6 +81,20 @@ class Storage:
         if public:
             return public.rstrip("/")
         return own_url if self.passes_through else self.store.endpoint
+
+    def check_room(self, size: int) -> None:
+        """Whether the embedded store's disk has room for ``size`` more bytes.
+
+        Raises:
+            ObjectStoreFull: it has not, with some left for what is finished.
+        """
+        if self.child is None:
+            return
+        free = self.child.free_bytes() - _RESERVE_BYTES
+        if size > free:
+            raise ObjectStoreFull(
+                f"the object store is full: {size} bytes do not fit into {max(0, free)}"
+            )
 
     async def open(self) -> None:
         """Connect, and see that the bucket can be used.
