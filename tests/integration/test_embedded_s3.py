@@ -183,7 +183,7 @@ async def test_a_data_directory_has_one_owner(
 async def test_a_store_that_cannot_start_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded.sysconfig, "get_path", lambda _: str(tmp_path / "absent"))
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path / "absent"))
     with pytest.raises(EmbeddedS3Error, match=r"(?s)ended at once.*No such file"):
         await EmbeddedS3(tmp_path).start()
 
@@ -213,10 +213,8 @@ async def test_a_bucket_that_cannot_be_used_is_one_clear_line(tmp_path: Path) ->
                 await store.check()
             assert "\n" not in str(error.value)
             await store.close()
+    away = ObjectStore("bucket", "us-east-1", "http://127.0.0.1:1", child.credentials)
+    await away.open()
     with pytest.raises(BucketError, match="cannot be reached"):
-        away = ObjectStore("bucket", "us-east-1", "http://127.0.0.1:1", child.credentials)
-        await away.open()
-        try:
-            await away.check()
-        finally:
-            await away.close()
+        await away.check()
+    await away.close()

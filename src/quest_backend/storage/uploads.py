@@ -4,7 +4,6 @@ A recording is never half there: the object appears when all its parts are, and 
 that its folder belongs to. Every step can be repeated after a lost answer or a killed server.
 """
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -45,8 +44,6 @@ from quest_backend.storage.s3 import (
 log = structlog.get_logger()
 
 _CLAIM_TRIES = 5
-# So many URLs are signed before the event loop has its turn: about a millisecond.
-_SIGNED_AT_ONCE = 250
 # A headset's clock may be a little off when it says which session it recorded in.
 _SESSION_MARGIN_S = 120
 
@@ -90,10 +87,10 @@ class UploadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A begun (or resumed) upload; ``urls[i]`` takes part ``i + 1``."""
+    """A begun (or resumed) upload; ``url_of(number)`` takes part ``number``, from 1."""
 
     record: UploadRecord
-    urls: list[str]
+    url_of: Callable[[int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +164,7 @@ class Uploads:
             "upload_started", upload=record.upload_id[:16], key=record.key,
             device=owner.device_id, bytes=file_bytes, parts=parts.parts,
         )  # fmt: skip
-        return Started(record, await self._urls(record, endpoint))
+        return Started(record, await self._signer(record, endpoint))
 
     def _plan(self, file_bytes: int) -> PartPlan:
         if file_bytes < 1:
@@ -221,18 +218,16 @@ class Uploads:
         chosen = (fitting or sessions)[:1]
         return chosen[0].session_id if chosen else ""
 
-    async def _urls(self, record: UploadRecord, endpoint: str) -> list[str]:
+    async def _signer(self, record: UploadRecord, endpoint: str) -> Callable[[int], str]:
         signer = await self.store.presigner()
-        sign = signer.part_url(
-            endpoint, self.store.bucket, record.key, record.upload_id, self._now(),
+        return signer.part_url(
+            endpoint,
+            self.store.bucket,
+            record.key,
+            record.upload_id,
+            self._now(),
             self.options.url_expiry_s,
-        )  # fmt: skip
-        urls: list[str] = []
-        for first in range(1, record.plan.parts + 1, _SIGNED_AT_ONCE):
-            last = min(first + _SIGNED_AT_ONCE - 1, record.plan.parts)
-            urls.extend(sign(number) for number in range(first, last + 1))
-            await asyncio.sleep(0)
-        return urls
+        )
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC)
@@ -276,10 +271,7 @@ class Uploads:
             raise UploadRefused(
                 Refusal.INVALID, f"partNumber: 1 to {record.plan.parts} for this upload"
             )
-        signer = await self.store.presigner()
-        return signer.part_url(
-            endpoint, self.store.bucket, key, upload_id, self._now(), self.options.url_expiry_s
-        )(number)
+        return (await self._signer(record, endpoint))(number)
 
     async def complete(
         self, owner: Owner, upload_id: str, key: str, given: list[GivenPart],
