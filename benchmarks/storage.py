@@ -12,11 +12,14 @@ Usage: python benchmarks/storage.py [--mib 1024] [--headsets 10]
 import argparse
 import asyncio
 import functools
+import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -232,6 +235,47 @@ async def pass_through(server: Server, mib: int) -> None:
     ratio("pass_through_1GiB", through / direct)
 
 
+async def large_form(server: Server, gib: float) -> None:
+    """The server's memory while one form with a large video goes through."""
+    assert server.process is not None
+    pid = server.process.pid
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+    before = memory_mib(pid, "VmRSS")
+    size = int(gib * 1024) * MIB
+    boundary = "benchmark"
+    head = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"; filename="x"\r\n\r\n'
+    field = f'--{boundary}\r\ncontent-disposition: form-data; name="timestamp"\r\n\r\n'
+    block = os.urandom(MIB)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield (field + "20260304_000000\r\n" + head.format("video")).encode()
+        for _ in range(size // MIB):
+            yield block
+        yield ("\r\n" + head.format("data") + f"x\r\n--{boundary}--\r\n").encode()
+
+    headers = {
+        "Authorization": f"Bearer {TOKENS.issue('BENCH_FORMS_1', DeviceType.HEADSET)}",
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+    }
+    started = time.perf_counter()
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http,
+        http.post(f"{server.url}/upload-session", data=body(), headers=headers) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+    took = time.perf_counter() - started
+    peak = memory_mib(pid, "VmHWM")
+    print(
+        f"form with a {gib:g} GiB video: {size / MIB / took:.0f} MiB/s, server's memory "
+        f"{before:.0f} MiB before, {peak:.0f} MiB at its peak"
+    )
+
+
+def memory_mib(pid: int, name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0
+
+
 async def frames_during_uploads(server: Server, headsets: int, seconds: float) -> None:
     """Latency of a preview frame while ``headsets`` upload through our port as fast as they can."""
     frame = "x" * 40_000
@@ -324,6 +368,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--headsets", type=int, default=10)
+    parser.add_argument("--form-gib", type=float, default=5)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only-upload", default="", help=argparse.SUPPRESS)
     parser.add_argument("--only-start", default="", help=argparse.SUPPRESS)
@@ -341,6 +386,7 @@ async def main() -> None:
         try:
             await stalls(server)
             await pass_through(server, options.mib)
+            await large_form(server, options.form_gib)
             await frames_during_uploads(server, options.headsets, options.seconds)
         finally:
             server.stop()

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from quest_backend import __version__
-from quest_backend.api import auth, errors, fleet, operations, sessions, uploads
+from quest_backend.api import auth, errors, fleet, forms, operations, sessions, uploads
 from quest_backend.api.access import HttpLimiter
 from quest_backend.api.context import Context
 from quest_backend.api.middleware import Edge
@@ -157,7 +157,9 @@ def build(settings: Settings, made: Secrets) -> Server:
     door = ObjectDoor(
         asgi(sockets, rest), settings.s3_bucket_name, settings.allowed_origins, metrics
     )
-    server = Server(Edge(door, metrics, door.streams), rest)
+    server = Server(
+        Edge(door, metrics, lambda scope: scope["path"] == forms.PATH or door.streams(scope)), rest
+    )
     return server
 
 
@@ -178,7 +180,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, uploads):
+    for module in (operations, auth, fleet, sessions, uploads, forms):
         rest.include_router(module.router)
     return rest
 

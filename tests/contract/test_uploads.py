@@ -1,16 +1,15 @@
 """Uploads in parts: whole, resumable, never another headset's."""
 
 import asyncio
-import itertools
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from support import Server, headset, new_id, tablet
+from uploading import new_time, stored
 
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
@@ -18,13 +17,6 @@ from quest_backend.protocol.events import DeviceType
 pytestmark = pytest.mark.asyncio
 
 MIB = 1024 * 1024
-_seconds: Iterator[int] = itertools.count(0, 1000)
-
-
-def new_time() -> str:
-    """A second that no other test uses, nor a second near it."""
-    moment = datetime(2026, 2, 6, tzinfo=UTC) + timedelta(seconds=next(_seconds))
-    return f"{moment:%Y%m%d_%H%M%S}"
 
 
 async def start(
@@ -103,22 +95,6 @@ async def test_a_recording_arrives_whole(server: Server) -> None:
         again = await complete(http, started, parts)  # the answer was lost
         assert again.json() == done
     assert await stored(server, done["s3Key"]) == content
-
-
-async def stored(server: Server, key: str) -> bytes | None:
-    """The object, read from the store itself."""
-    from quest_backend.storage import embedded
-    from quest_backend.storage.embedded import EmbeddedS3
-    from quest_backend.storage.presign import Presigner
-
-    child = EmbeddedS3(server.data_dir)
-    credentials, endpoint = child.known()
-    url = Presigner(credentials, embedded.REGION).url(
-        "GET", endpoint, f"/turing-robotics-datahub/{key}", {}, datetime.now(UTC), 60
-    )
-    async with httpx.AsyncClient() as plain:
-        reply = await plain.get(url)
-    return None if reply.status_code == 404 else reply.content
 
 
 async def test_two_headsets_of_one_second_get_a_folder_each(server: Server) -> None:

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.storage.refusals import UploadRefused
 from quest_backend.storage.s3 import ObjectStoreFull, ObjectStoreUnavailable
-from quest_backend.storage.uploads import UploadRefused
 
 log = structlog.get_logger()
 

@@ -25,8 +25,8 @@ router = APIRouter(prefix="/chunked-upload", tags=["uploads"])
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[a-zA-Z0-9._-]{1,253})(:\d{1,5})?", re.ASCII)
 _MAX_PARTS = 10_000
-# About a millisecond of signing.
-_SIGNED_AT_ONCE = 250
+# Half a millisecond of signing.
+_SIGNED_AT_ONCE = 100
 
 _uploader = access.only(DeviceType.HEADSET, DeviceType.TABLET)
 Uploader = Annotated[Caller, Depends(_uploader)]

@@ -3,8 +3,9 @@
 import structlog
 
 from quest_backend.protocol.recordings import PREFIX
+from quest_backend.storage.refusals import UploadRefused
 from quest_backend.storage.s3 import NoSuchUpload
-from quest_backend.storage.uploads import Owner, UploadRefused, Uploads
+from quest_backend.storage.uploads import Owner, Uploads
 
 log = structlog.get_logger()
 

@@ -8,12 +8,10 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import Enum
 
 import structlog
 
 from quest_backend.clock import Clock
-from quest_backend.fleet.sessions import Session
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.limits import MAX_CHUNKED_FILE_BYTES
 from quest_backend.protocol.recordings import CONTENT_TYPES, FileType, PartPlan, plan
@@ -25,6 +23,7 @@ from quest_backend.storage.folders import (
     Folders,
     NoFolder,
 )
+from quest_backend.storage.linkage import session_of
 from quest_backend.storage.records import (
     SessionPart,
     State,
@@ -32,6 +31,7 @@ from quest_backend.storage.records import (
     UploadRecord,
     UploadRecords,
 )
+from quest_backend.storage.refusals import Refusal, UploadRefused
 from quest_backend.storage.s3 import (
     NoSuchUpload,
     ObjectStore,
@@ -44,27 +44,6 @@ from quest_backend.storage.s3 import (
 log = structlog.get_logger()
 
 _CLAIM_TRIES = 5
-# A headset's clock may be a little off when it says which session it recorded in.
-_SESSION_MARGIN_S = 120
-
-
-class Refusal(Enum):
-    """Why an upload was refused, with the HTTP status that says so."""
-
-    INVALID = 400
-    FORBIDDEN = 403
-    NOT_FOUND = 404
-    CONFLICT = 409
-    TOO_LARGE = 413
-
-
-class UploadRefused(Exception):  # noqa: N818 - an answer, not a fault
-    """An expected refusal; ``more`` goes into the answer beside the message."""
-
-    def __init__(self, refusal: Refusal, message: str, **more: object) -> None:
-        super().__init__(message)
-        self.refusal = refusal
-        self.more = more
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +135,7 @@ class Uploads:
             plan=parts,
             nonce=secrets.token_hex(12),
             started_ms=self._clock.unix_ms(),
-            session_id=await self._session_for(owner.device_id, asked, session_id),
+            session_id=await self.session_for(owner.device_id, asked, session_id),
         )
         record = await self._claim(draft)
         await self._tell(*await self.records.note(record.upload_id))
@@ -208,15 +187,30 @@ class Uploads:
             return False
         return True
 
-    async def _session_for(self, device_id: str, asked: str, named: str) -> str:
-        """The session that a recording belongs to: named, at that time, or else the newest."""
+    async def session_for(self, device_id: str, asked: str, named: str) -> str:
+        """The id of the session that a recording belongs to, '' for none."""
         sessions = await self.records.sessions_of(device_id)
-        moment = datetime.strptime(asked, "%Y%m%d_%H%M%S").replace(tzinfo=UTC).timestamp()
-        fitting = [s for s in sessions if s.session_id == named] or [
-            s for s in sessions if _covers(s, moment, self._clock.unix_ms() / 1000)
-        ]
-        chosen = (fitting or sessions)[:1]
-        return chosen[0].session_id if chosen else ""
+        return session_of(sessions, asked, named, self.now_ms() / 1000)
+
+    async def take_over(self, record: UploadRecord) -> UploadRecord:
+        """Make a whole upload the one of its file, instead of any before it."""
+        for _ in range(_CLAIM_TRIES):
+            before = await self.records.upload_of(record.folder, record.file_type)
+            old = await self.records.load(before) if before else None
+            if await self.records.claim(record, before):
+                if old is not None and old.state == "uploading":
+                    await self.store.abort(old.key, old.upload_id)
+                return record
+        raise UploadRefused(Refusal.CONFLICT, "This file is being started elsewhere; try again")
+
+    async def give_up(self, record: UploadRecord) -> None:
+        """This upload has failed, and the store has nothing of it."""
+        self._metrics.upload_errors.labels("failed").inc()
+        await self._end(record, "failed")
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return self._clock.unix_ms()
 
     async def _signer(self, record: UploadRecord, endpoint: str) -> Callable[[int], str]:
         signer = await self.store.presigner()
@@ -297,7 +291,7 @@ class Uploads:
                 self._metrics.upload_errors.labels("invalid_parts").inc()
                 more = error.more if isinstance(error, PartsWrong) else {}
                 raise UploadRefused(Refusal.INVALID, str(error), **more) from None
-            return await self._finish(record, etag, checksum)
+            return await self.finish(record, etag, checksum)
 
     async def _made_before(self, record: UploadRecord) -> str:
         """The ETag of the object, if this upload has made it: the answer was lost."""
@@ -307,9 +301,12 @@ class Uploads:
             raise UploadRefused(Refusal.NOT_FOUND, _ENDED)
         return stored.etag
 
-    async def _finish(
-        self, record: UploadRecord, etag: str, checksum: Checksum | None
-    ) -> Completed:
+    async def finish(self, record: UploadRecord, etag: str, checksum: Checksum | None) -> Completed:
+        """Look at the object that was made, and remember it.
+
+        Raises:
+            UploadRefused: it is not what the client sent; it is gone again.
+        """
         stored = await self.store.head(record.key)
         if stored is None:
             raise ObjectStoreUnavailable("the store lost the object that it has just made")
@@ -401,11 +398,3 @@ class _Alone:
 
 
 _ENDED = "Upload not found: it was completed, aborted or has expired"
-
-
-def _covers(session: Session, moment: float, now: float) -> bool:
-    if not session.started_at:
-        return False
-    start = datetime.fromisoformat(session.started_at).timestamp()
-    end = datetime.fromisoformat(session.ended_at).timestamp() if session.ended_at else now
-    return start - _SESSION_MARGIN_S <= moment <= end + _SESSION_MARGIN_S
