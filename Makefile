@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SIM ?= 8
 STAMP := $(VENV)/.installed
+PEER_STAMP := benchmarks/peer/node_modules/.package-lock.json
 NODE_STAMP := tests/js/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
@@ -26,6 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(NODE_STAMP): tests/js/package.json tests/js/package-lock.json | $(STAMP)
 	@cd tests/js && ../../$(BIN)/npm ci --no-audit --no-fund --silent
+
+$(PEER_STAMP): benchmarks/peer/package.json benchmarks/peer/package-lock.json | $(STAMP)
+	@cd benchmarks/peer && ../../$(BIN)/npm ci --no-audit --no-fund --silent
 
 run: $(STAMP) ## start the server on port 3200 with a simulated fleet (SIM=0 for none)
 ifeq ($(SIM),0)
@@ -49,7 +53,7 @@ check: $(STAMP) $(NODE_STAMP) ## lint, types, layers, generated files
 gen: $(STAMP) ## write the generated files again
 	@$(BIN)/python scripts/generate.py
 
-bench: $(STAMP) ## measure
+bench: $(STAMP) $(PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
 	@$(BIN)/python benchmarks/storage.py
 

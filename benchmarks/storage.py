@@ -239,7 +239,7 @@ async def large_form(server: Server, gib: float) -> None:
     """The server's memory while one form with a large video goes through."""
     assert server.process is not None
     pid = server.process.pid
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+    begin_peak_anew(pid)
     before = memory_mib(pid, "VmRSS")
     size = int(gib * 1024) * MIB
     boundary = "benchmark"
@@ -269,6 +269,10 @@ async def large_form(server: Server, gib: float) -> None:
         f"form with a {gib:g} GiB video: {size / MIB / took:.0f} MiB/s, server's memory "
         f"{before:.0f} MiB before, {peak:.0f} MiB at its peak"
     )
+
+
+def begin_peak_anew(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def memory_mib(pid: int, name: str) -> float:
