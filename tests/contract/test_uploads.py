@@ -529,3 +529,34 @@ async def test_health_says_what_is_connected(server: Server) -> None:
     async with server.http() as http:
         states = (await http.get("/health")).json()["dependencies"]
     assert {name: state["ok"] for name, state in states.items()} == {"valkey": True, "s3": True}
+
+
+async def test_of_changes_at_once_the_last_one_is_told_last(server: Server) -> None:
+    """Video and data that complete together: the tablet and the session end at completed."""
+    async with tablet(server) as operator:
+        for _ in range(10):
+            async with (
+                headset(server) as device,
+                quest(server, device.identity) as http,
+            ):
+                created = await operator.ask(
+                    catalogue.TABLET_CREATE_SESSION,
+                    catalogue.ON_SESSION_CREATED,
+                    {"deviceIds": [device.identity]},
+                )
+                session_id, timestamp = created["sessionId"], new_time()
+                await operator.ask(
+                    catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session_id
+                )
+                await asyncio.gather(
+                    *(upload(http, timestamp, b"0123456789", kind) for kind in ("video", "data"))
+                )
+                await operator.settled()
+                session = (await http.get(f"/api/sessions/{session_id}")).json()["session"]
+                assert session["status"] == "completed"
+                told = [
+                    body["uploadStatus"]
+                    for body in operator.seen(catalogue.ON_UPLOAD_PROGRESS)
+                    if body["sessionId"] == session_id
+                ]
+                assert told[-1] == "completed"

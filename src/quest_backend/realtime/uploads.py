@@ -2,7 +2,7 @@
 
 import structlog
 
-from quest_backend.fleet.sessions import Action, Session, SessionRefused
+from quest_backend.fleet.sessions import Session, SessionRefused
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.payloads import UploadState
 from quest_backend.realtime.hub import Hub
@@ -20,12 +20,12 @@ class UploadNews:
     def __init__(self, hub: Hub, sessions: Sessions) -> None:
         self._hub = hub
         self._sessions = sessions
-        self._said: dict[tuple[str, str], tuple[UploadState, int]] = {}
+        self._said: dict[tuple[str, str], tuple[int, UploadState, int]] = {}
 
     async def changed(
-        self, session_id: str, device_id: str, status: UploadState, progress: int, uploading: int
+        self, session_id: str, device_id: str, status: UploadState, progress: int, revision: int
     ) -> None:
-        """A device's part is now this; ``uploading`` devices of the session upload.
+        """A device's part is now this; ``revision`` orders the changes of the session.
 
         Raises:
             StoreUnavailable: the state store is away.
@@ -33,31 +33,31 @@ class UploadNews:
         session = await self._hub.sessions.load(session_id)
         if session is None:
             return
-        await self._follow(session, uploading > 0)
-        now = (status, progress)
-        if self._said.get((session_id, device_id)) == now:
-            return
+        self._tell(session, device_id, status, progress, revision)
+        try:
+            await self._sessions.follow_uploads(session_id)
+        except SessionRefused as refusal:
+            log.warning("session_uploads_not_followed", session=session_id, reason=str(refusal))
+
+    def _tell(
+        self, session: Session, device_id: str, status: UploadState, progress: int, revision: int
+    ) -> None:
+        key = (session.session_id, device_id)
+        last, *said = self._said.get(key, (0, None, None))
+        if revision <= last:
+            return  # a later change was told while this one waited for the store
         if len(self._said) >= _REMEMBERED:
             self._said.clear()
-        self._said[session_id, device_id] = now
+        self._said[key] = (revision, status, progress)
+        if said == [status, progress]:
+            return
         self._hub.outbox.send(
             self._hub.connections.tablet(session.tablet_identity),
             catalogue.ON_UPLOAD_PROGRESS,
             {
-                "sessionId": session_id,
+                "sessionId": session.session_id,
                 "deviceId": device_id,
                 "uploadStatus": status,
                 "uploadProgress": progress,
             },
         )
-
-    async def _follow(self, session: Session, uploading: bool) -> None:
-        wanted = {("completed", True): Action.UPLOAD, ("uploading", False): Action.UPLOADED}
-        action = wanted.get((session.status, uploading))
-        if action is None:
-            return
-        try:
-            await self._sessions.follow_uploads(session.session_id, action)
-            log.info("session_uploads", session=session.session_id, uploading=uploading)
-        except SessionRefused:
-            return  # another upload of the session was first

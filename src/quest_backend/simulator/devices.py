@@ -23,10 +23,10 @@ class SimulatedHeadset(SimulatedClient):
 
     def __init__(
         self, url: str, device_id: str, token: str, transports: list[str], *,
-        frames: list[str], fps: float, seed: int, uploads: bool = False,
+        frames: list[str], fps: float, seed: int, encoders: asyncio.Semaphore | None = None,
     ) -> None:  # fmt: skip
         super().__init__(url, device_id, token, transports)
-        self.recorder = Recorder(url, device_id, token) if uploads else None
+        self.recorder = Recorder(url, device_id, token, encoders) if encoders else None
         self.recording = False
         self.identified = False
         self.frames_sent = 0

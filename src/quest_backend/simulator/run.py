@@ -27,6 +27,8 @@ from quest_backend.simulator.report import Report
 _PARALLEL = 32
 # So many different scenes; further headsets show one of them again.
 _SCENES = 8
+# So many recordings are encoded at a time: each takes a core.
+_ENCODERS = 2
 
 
 class Scenario(StrEnum):
@@ -135,11 +137,12 @@ async def _cast(
             *(token(device_id, DeviceType.TABLET) for device_id in tablet_ids)
         )
         dashboard_token = await token(dashboard_id, DeviceType.DASHBOARD)
+    encoders = asyncio.Semaphore(_ENCODERS) if options.uploads else None
     headsets = [
         SimulatedHeadset(
             options.url, device_id, its_token, options.transports,
             frames=scenes[index % len(scenes)], fps=options.fps, seed=options.seed + index,
-            uploads=options.uploads,
+            encoders=encoders,
         )
         for index, (device_id, its_token) in enumerate(
             zip(headset_ids, headset_tokens, strict=True)

@@ -10,15 +10,15 @@ from quest_backend.client import FileType, UploadClient, UploadError
 from quest_backend.simulator import recordings
 from quest_backend.simulator.recordings import Take
 
-# Encoding takes a core; the fleet shares what a desk has.
-_ENCODERS = asyncio.Semaphore(2)
 _PATIENCE_S = 60.0
 
 
 class Recorder:
     """Records takes and uploads them one after another, video and data side by side."""
 
-    def __init__(self, url: str, device_id: str, token: str) -> None:
+    def __init__(self, url: str, device_id: str, token: str, encoders: asyncio.Semaphore) -> None:
+        """``encoders``: shared by the fleet, for encoding takes a core."""
+        self._encoders = encoders
         self.device_id = device_id
         self.uploaded: list[str] = []
         self.failed: list[str] = []
@@ -79,7 +79,7 @@ class Recorder:
 
     async def _upload(self, client: UploadClient, take: Take) -> None:
         with tempfile.TemporaryDirectory(prefix="quest-take-") as folder:
-            async with _ENCODERS:
+            async with self._encoders:
                 paths = await asyncio.to_thread(recordings.make, take, Path(folder))
             shares = dict.fromkeys(paths, 0)
             whole = sum(path.stat().st_size for path in paths.values())

@@ -54,13 +54,16 @@ class UploadRecord:
 
 @dataclass(frozen=True, slots=True)
 class SessionPart:
-    """A device's part in a session after one of its uploads changed. ``progress`` is percent."""
+    """A device's part in a session after one of its uploads changed. ``progress`` is percent.
+
+    ``revision`` orders the changes of a session: answers may overtake each other.
+    """
 
     session_id: str
     device_id: str
     status: UploadState
     progress: int
-    devices_uploading: int
+    revision: int
 
 
 class UploadRecords:
@@ -183,8 +186,8 @@ class UploadRecords:
         )
         if len(answer) < 2:
             return bool(answer), None
-        _, session_id, device_id, status, progress, uploading = answer
-        return True, SessionPart(session_id, device_id, status, int(progress), int(uploading))
+        _, session_id, device_id, status, progress, revision = answer
+        return True, SessionPart(session_id, device_id, status, int(progress), int(revision))
 
     @asynccontextmanager
     async def alone(self, upload_id: str) -> AsyncIterator[None]:

@@ -65,7 +65,7 @@ class Storage:
                 expiry_s=expiry_s,
             ),
             lambda part: changed(
-                part.session_id, part.device_id, part.status, part.progress, part.devices_uploading
+                part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
         )
         self._loops: list[asyncio.Task[None]] = []

@@ -1,5 +1,5 @@
 -- Note what is known of an upload, and what becomes of its device's part in the session.
--- {} for an unknown or finished upload; else {1} or {1, session, device, status, progress, devices that upload}.
+-- {} for an unknown or finished upload; else {1} or {1, session, device, status, progress, revision}.
 local key = 'upload:' .. a.upload
 local r = redis.call('HMGET', key, 'state', 'bytes', 'fileSize', 'sessionId', 'deviceId', 'folder', 'fileType')
 if r[1] ~= 'uploading' then return {} end
@@ -52,11 +52,11 @@ if not active and whole then status = 'completed' elseif not active and failed t
 local progress = total > 0 and math.floor(100 * done / total) or 0
 if status ~= 'completed' then progress = math.min(progress, 99) end
 local devices = 'session_devices:' .. session
+local before = redis.call('HGET', devices, r[5] .. ':uploadStatus')
 redis.call('HSET', devices, r[5] .. ':uploadStatus', status, r[5] .. ':uploadProgress', progress)
 redis.call('EXPIRE', devices, a.session_ttl)
-local uploading = 0
-local fields = redis.call('HGETALL', devices)
-for i = 1, #fields, 2 do
-  if string.match(fields[i], ':uploadStatus$') and fields[i + 1] == 'uploading' then uploading = uploading + 1 end
+-- Whoever is deciding about the session has to look again.
+if before ~= status and redis.call('EXISTS', 'session:' .. session) == 1 then
+  redis.call('HINCRBY', 'session:' .. session, 'rev', 1)
 end
-return {1, session, r[5], status, progress, uploading}
+return {1, session, r[5], status, progress, redis.call('HINCRBY', files, 'rev', 1)}
