@@ -150,6 +150,7 @@ async def stalls(server: Server) -> None:
         starter = await asyncio.create_subprocess_exec(
             sys.executable, __file__, "--only-start", server.url, stdout=asyncio.subprocess.PIPE
         )
+        waits.clear()  # starting a process held our own loop, not the server's
         out, _ = await starter.communicate()
         size = int(out)
         done.set()

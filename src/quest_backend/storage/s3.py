@@ -26,6 +26,8 @@ log = structlog.get_logger()
 _CONNECT_S = 3.0
 _CALL_S = 60.0
 _PAGE = 1000
+# Where recordings may be written; no object ever comes of it.
+_PROBE_KEY = "sessions/.upload-check"
 _PIECE_BYTES = 256 * 1024
 _MAX_PARTS = 10_000
 
@@ -187,13 +189,20 @@ class ObjectStore:
         log.info("bucket_created", bucket=self.bucket)
 
     async def check(self) -> None:
-        """Whether the bucket is there and may be listed.
+        """Whether the bucket is there and takes uploads: begins one and throws it away.
+
+        It also makes botocore read what it reads at the first call of each kind, which would
+        hold the event loop for a tenth of a second in the middle of the day.
 
         Raises:
             BucketError: it is not; in one line.
         """
         try:
             await self._call(self._client.list_objects_v2, MaxKeys=1)
+            await self.head(_PROBE_KEY)
+            upload_id = await self.begin(_PROBE_KEY, "text/plain", {"quest-probe": "1"})
+            await self.parts(_PROBE_KEY, upload_id)
+            await self.abort(_PROBE_KEY, upload_id)
         except ClientError as error:
             raise BucketError(self._complaint(error)) from error
         except ObjectStoreUnavailable as error:
