@@ -178,7 +178,7 @@ async def test_a_file_that_changed_since_is_sent_anew(own: Server, tmp_path: Pat
 
 
 async def test_expired_urls_are_refused_and_renewed(tmp_path: Path) -> None:
-    server = Server(tmp_path / "server", PRESIGNED_URL_EXPIRY_SECONDS="1").start()
+    server = Server(tmp_path / "server", PRESIGNED_URL_EXPIRY_SECONDS="2").start()
     path = recording(tmp_path, 25 * MIB)
     try:
         async with quest(server, new_id("headset"), connections=1) as client:
@@ -187,7 +187,7 @@ async def test_expired_urls_are_refused_and_renewed(tmp_path: Path) -> None:
                 timestamp=STAMP,
                 file_type=FileType.VIDEO,
                 # The later parts' URLs have expired by the time they are sent.
-                progress=Once(lambda: time.sleep(2.1)),
+                progress=Once(lambda: time.sleep(3.1)),
             )
         assert done.etag == whole_etag(path)
         async with server.http(new_id("headset"), DeviceType.HEADSET) as http:

@@ -238,7 +238,7 @@ class _Job:
             "Content-Length": str(size),
         }
 
-        async def once() -> str:
+        async def put() -> tuple[int, str, str]:
             try:
                 async with self._http.put(
                     # A signed URL goes out as it is: yarl would write %2F as /.
@@ -249,16 +249,20 @@ class _Job:
                     text = await answer.text(errors="replace")
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 raise TryAgain(f"part {number}: {str(error) or type(error).__name__}") from error
-            if answer.status == 200:
-                return answer.headers["ETag"].strip('"')
-            if answer.status == 403:  # its URL has expired, or the store has new credentials
+            return answer.status, answer.headers.get("ETag", "").strip('"'), text[:200]
+
+        async def once() -> str:
+            status, etag, text = await put()
+            if status == 403:  # its URL has expired, or the store has new credentials
                 await self._renew(number)
-                raise TryAgain(f"part {number}: its URL was refused")
-            if answer.status == 404:
+                status, etag, text = await put()  # at once: the new one does not live for ever
+            if status == 200:
+                return etag
+            if status == 404:
                 raise UploadError(f"part {number}: the upload is gone", 404)
-            if answer.status < 500:
-                raise UploadError(f"part {number}: {answer.status} {text[:200]}", answer.status)
-            raise TryAgain(f"part {number}: {answer.status} {text[:200]}")
+            if status == 403 or status >= 500:
+                raise TryAgain(f"part {number}: {status} {text}")
+            raise UploadError(f"part {number}: {status} {text}", status)
 
         return await persist(once, patience_s)
 
