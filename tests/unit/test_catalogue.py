@@ -31,7 +31,7 @@ on-all-devices-unlocked on-device-disconnected on-tablet-recording-toggled on-ta
 on-tablet-stop-recording on-device-recording-changed on-recording-denied on-recording-toggle-denied
 on-session-created on-session-started on-session-paused on-session-ended on-session-error
 on-session-status on-active-session on-fleet-status-updated on-device-telemetry-updated
-on-tablet-metadata-synced on-recording-active on-recording-inactive error"""
+on-tablet-metadata-synced on-recording-active on-recording-inactive on-upload-progress error"""
 
 
 def test_every_event_of_the_schema_is_there() -> None:

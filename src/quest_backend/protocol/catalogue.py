@@ -194,6 +194,13 @@ ON_ACTIVE_SESSION = Outbound(
     (Arg("session", p.ActiveSession | None),),
     to=_TABLET,
 )
+ON_UPLOAD_PROGRESS = Outbound(
+    "on-upload-progress",
+    "How far a headset's uploads of the session are: on each change of a percent or the status. "
+    "100 and completed only when video and data are both there.",
+    (Arg("upload", p.UploadProgress),),
+    to="the session's tablet",
+)
 
 ON_FLEET_STATUS_UPDATED = Outbound(
     "on-fleet-status-updated",

@@ -306,6 +306,15 @@ class DeviceSessionStatus(TypedDict):
     uploadStatus: UploadState
 
 
+class UploadProgress(TypedDict):
+    """A headset's part in a session, video and data together. ``uploadProgress`` is percent."""
+
+    sessionId: str
+    deviceId: str
+    uploadStatus: UploadState
+    uploadProgress: Annotated[int, Field(ge=0, le=100)]
+
+
 class SessionStatus(TypedDict):
     """A whole session."""
 

@@ -15,6 +15,7 @@ from quest_backend.realtime.recording import Recording
 from quest_backend.realtime.sessions import Sessions
 from quest_backend.realtime.telemetry import Telemetry
 from quest_backend.realtime.thumbnails import Thumbnails
+from quest_backend.realtime.uploads import UploadNews
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Tokens
 
@@ -30,6 +31,7 @@ class Node:
         self.telemetry = Telemetry(hub, self.recording)
         self.thumbnails = Thumbnails(hub)
         self.frames = Frames(hub, self.thumbnails)
+        self.uploads = UploadNews(hub, self.sessions)
         features = [
             self.presence,
             self.telemetry,
