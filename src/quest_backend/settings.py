@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from quest_backend.qa import verdict
+
 
 class SettingsError(Exception):
     """A wrong value; the message is one clear line."""
@@ -132,6 +134,20 @@ class Settings(BaseSettings):
         604_800_000, ge=1000, description="devices offline this long leave the fleet"
     )
 
+    qa_profile: str = Field(
+        "standard", description="thresholds of QA verdicts: `standard`, `strict`, or an own profile"
+    )
+    qa_profiles: dict[str, dict[str, dict[str, float | None]]] = Field(
+        {},
+        description='own profiles as JSON: `{"study": {"captureQuality": {"warn": 90}}}`',
+    )
+    qa_max_member_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=64 * 1024,
+        le=256 * 1024 * 1024,
+        description="arrays larger than this are not read for QA",
+    )
+
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -164,6 +180,20 @@ class Settings(BaseSettings):
     def _credentials_are_whole(self) -> "Settings":
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set together")
+        return self
+
+    @field_validator("qa_profiles")
+    @classmethod
+    def _profiles_make_sense(
+        cls, value: dict[str, dict[str, dict[str, float | None]]]
+    ) -> dict[str, dict[str, dict[str, float | None]]]:
+        verdict.profiles(value)
+        return value
+
+    @model_validator(mode="after")
+    def _profile_is_known(self) -> "Settings":
+        if self.qa_profile not in verdict.profiles(self.qa_profiles):
+            raise ValueError(f"QA_PROFILE: there is no profile {self.qa_profile!r}")
         return self
 
     @model_validator(mode="after")
