@@ -26,6 +26,14 @@ async def _describe(page: Page, participant: str = "P-017") -> None:
     await page.get_by_role("button", name="Next: check").click()
 
 
+async def _ready(operator: lab.Visitor, *names: str) -> Page:
+    """Pair the tablet, choose headsets by name and describe the take: ready to start."""
+    await operator.pair()
+    await _choose(operator.page, *names)
+    await _describe(operator.page)
+    return operator.page
+
+
 async def _seconds(page: Page) -> int:
     minutes, seconds = (await page.get_by_role("timer").inner_text()).split(":")
     return int(minutes) * 60 + int(seconds)
@@ -84,10 +92,7 @@ async def test_discarding_asks_for_holding(lab_server: Server) -> None:
         lab.visitor(lab_server, browser, **lab.TABLET) as operator,
         lab_server.http(admin=True) as http,
     ):
-        await operator.pair()
-        page = operator.page
-        await _choose(page, "Quest 0001")
-        await _describe(page)
+        page = await _ready(operator, "Quest 0001")
         await page.get_by_role("button", name="Start 1 headset").click()
         await page.get_by_role("button", name="Stop").click()
         hold = page.get_by_role("button", name="Hold to discard")
@@ -111,10 +116,7 @@ async def test_a_reload_and_a_server_restart_change_nothing(lab_server: Server) 
         lab.headsets(lab_server, 2, prefix="CAPC") as fleet,
         lab.visitor(lab_server, browser, **lab.TABLET) as operator,
     ):
-        await operator.pair()
-        page = operator.page
-        await _choose(page, "Quest 0001", "Quest 0002")
-        await _describe(page)
+        page = await _ready(operator, "Quest 0001", "Quest 0002")
         await page.get_by_role("button", name="Start 2 headsets").click()
         cards = page.locator("li[data-light=good]")
         await expect(cards).to_have_count(2)
@@ -147,10 +149,7 @@ async def test_a_headset_that_does_not_start_is_named(lab_server: Server) -> Non
             """An app that hangs."""
 
         fleet[1].on_event = deaf  # type: ignore[method-assign]  # one headset that misbehaves
-        await operator.pair()
-        page = operator.page
-        await _choose(page, "Quest 0001", "Quest 0002")
-        await _describe(page)
+        page = await _ready(operator, "Quest 0001", "Quest 0002")
         await page.get_by_role("button", name="Start 2 headsets").click()
         alert = page.get_by_role("alert")
         await expect(alert).to_contain_text("Quest 0002: not recording")
@@ -249,10 +248,7 @@ async def test_a_token_is_renewed_and_the_locks_stay(lab_server: Server) -> None
         lab.visitor(lab_server, browser, **lab.TABLET) as operator,
         lab_server.http(admin=True) as http,
     ):
-        await operator.pair()
-        page = operator.page
-        await _choose(page, "Quest 0001")
-        await _describe(page)
+        page = await _ready(operator, "Quest 0001")
         await lab.until(lambda: _holder(http, "CAPG_0001"))
         ends = (
             "(() => { const c = JSON.parse(localStorage.getItem('quest.credentials'));"

@@ -1,26 +1,9 @@
 import { describe, expect, it } from "vitest";
 
 import { conditionOf } from "../fleet/condition";
-import type { Device } from "../live/wire";
+import { device, NOW } from "../live/test-device";
 import { droppedShare, integrityOf, START_MS } from "./integrity";
 import { commonVersion, preflight } from "./preflight";
-
-const NOW = Date.parse("2026-02-06T14:30:52.000Z");
-
-function device(telemetry: Device["telemetry"] = {}, more: Partial<Device> = {}): Device {
-  return {
-    deviceId: "QUEST_0001",
-    socketId: "s",
-    isOnline: true,
-    lastSeen: new Date(NOW).toISOString(),
-    connectionTime: new Date(NOW).toISOString(),
-    telemetry: { batteryLevel: 0.8, appVersion: "2.3.0", ...telemetry },
-    isLocked: false,
-    isRecording: false,
-    customName: "Quest 0001",
-    ...more,
-  };
-}
 
 describe("preflight", () => {
   it.each([

@@ -1,24 +1,8 @@
 import { describe, expect, it } from "vitest";
 
+import { device, NOW } from "../live/test-device";
 import type { Device } from "../live/wire";
 import { compareWorst, conditionOf, STALE_MS } from "./condition";
-
-const NOW = Date.parse("2026-02-06T14:30:52.000Z");
-
-function device(telemetry: Device["telemetry"] = {}, more: Partial<Device> = {}): Device {
-  return {
-    deviceId: "QUEST_0001",
-    socketId: "s",
-    isOnline: true,
-    lastSeen: new Date(NOW).toISOString(),
-    connectionTime: new Date(NOW).toISOString(),
-    telemetry: { batteryLevel: 0.8, batteryState: 2, ...telemetry },
-    isLocked: false,
-    isRecording: false,
-    customName: "Quest 0001",
-    ...more,
-  };
-}
 
 describe("conditionOf", () => {
   it.each([

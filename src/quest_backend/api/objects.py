@@ -17,6 +17,7 @@ import orjson
 import structlog
 from yarl import URL
 
+from quest_backend.asgi import header
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.recordings import parse_key
 from quest_backend.state.valkey import StoreUnavailable
@@ -105,7 +106,7 @@ class ObjectDoor:
             await _answer(send, refused.status, body, [*cors, *headers])
 
     def _cors(self, scope: Message) -> list[tuple[bytes, bytes]]:
-        origin = _header(scope, b"origin")
+        origin = header(scope, b"origin")
         if not origin or ("*" not in self._origins and origin.decode() not in self._origins):
             return []
         return [
@@ -147,7 +148,7 @@ class ObjectDoor:
         assert self.storage is not None  # noqa: S101 - streams() has seen to it
         if scope["method"] not in _METHODS:
             raise _Refused(405, f"{scope['method']} is not allowed here")
-        hosts = [_header(scope, b"host").decode("latin-1")]
+        hosts = [header(scope, b"host").decode("latin-1")]
         hosts.append(host_of(self.storage.endpoint_for(f"{scope['scheme']}://{hosts[0]}")))
         presigner = await self.storage.store.presigner()
         try:
@@ -163,7 +164,7 @@ class ObjectDoor:
         assert self.storage is not None  # noqa: S101 - streams() has seen to it
         if scope["method"] != "PUT":
             return None
-        announced = _header(scope, b"content-length")
+        announced = header(scope, b"content-length")
         if not announced.isdigit():
             raise _Refused(411, "Send Content-Length")
         try:
@@ -247,13 +248,6 @@ _PREFLIGHT = [
 def _raw_path(scope: Message) -> str:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return raw.partition(b"?")[0].decode("ascii", errors="replace")
-
-
-def _header(scope: Message, wanted: bytes) -> bytes:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return b""
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

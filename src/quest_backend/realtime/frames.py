@@ -66,18 +66,20 @@ class Frames:
             self._counts.dropped += 1
             return
         stream.seq += 1
-        if self._thumbnails.wants(device_id, now):
-            picture = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
-            self._thumbnails.send(device_id, picture, now)
-        if len(self._connections.room(stream.room)) <= 1:
-            # Nobody but the headset itself: it costs nothing beyond reading it.
+        wanted = self._thumbnails.wants(device_id, now)
+        watched = len(self._connections.room(stream.room)) > 1  # by others than the headset itself
+        if wanted or watched:
+            frame = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
+        if wanted:
+            self._thumbnails.send(device_id, frame, now)
+        if not watched:
+            # It costs nothing beyond reading it.
             pacer.gathered = 0
             stream.frame = None
             return
         if stream.frame is not None:
             self._counts.dropped += 1
-        stream.frame = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
-        stream.source = connection
+        stream.frame, stream.source = frame, connection
         if stream.timer is None:
             wait = pacer.wait_s(now)
             if wait <= 0:

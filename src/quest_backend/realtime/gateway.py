@@ -148,8 +148,7 @@ class Gateway:
         if connection.device_type is not DeviceType.HEADSET or not is_plain_string(packet):
             return False
         event, now = HEADSET_FRAME, self._hub.clock.monotonic()
-        if not connection.rates.allow(event.name, event.rate, now):
-            self._hub.metrics.refused_events.labels(event.name, "rate").inc()
+        if not self._within_rate(connection, event.name, event, now):
             return True
         self._hub.metrics.frames.received += 1
         try:
@@ -219,9 +218,11 @@ class Gateway:
         for counter in counters:
             counter.inc()
 
-    def _within_rate(self, connection: Connection, label: str, event: Inbound | None) -> bool:
+    def _within_rate(
+        self, connection: Connection, label: str, event: Inbound | None, now: float | None = None
+    ) -> bool:
         rate = event.rate if event else DEFAULT_RATE
-        if connection.rates.allow(label, rate, self._hub.clock.monotonic()):
+        if connection.rates.allow(label, rate, self._hub.clock.monotonic() if now is None else now):
             return True
         self._hub.metrics.refused_events.labels(label, "rate").inc()
         return False

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import orjson
 import structlog
 
+from quest_backend.asgi import header
 from quest_backend.sockets.links import AsgiLink, DirectLink, PollingLink
 from quest_backend.sockets.packets import Malformed, Outgoing, binary_of, split_payload
 from quest_backend.sockets.session import Application, Link, Session
@@ -56,6 +57,7 @@ class EngineServer:
         self.sessions: dict[str, Session] = {}
         self.draining = False
         self._application = application
+        self._leaving = _Leaving(self)
         self._interval_s = ping_interval_s
         self._timeout_s = ping_timeout_s
         self._max_bytes = max_payload_bytes
@@ -74,7 +76,7 @@ class EngineServer:
 
     def _open(self, link: Link, raw_query: str) -> Session:
         session = Session(
-            _Leaving(self),
+            self._leaving,
             link,
             asyncio.get_running_loop(),
             interval_s=self._interval_s,
@@ -117,7 +119,7 @@ class EngineServer:
     def _origin_allowed(self, scope: Any) -> bool:
         if b"*" in self._origins:
             return True
-        origin = _header(scope, b"origin")
+        origin = header(scope, b"origin")
         return not origin or origin in self._origins
 
     # -- WebSocket ---------------------------------------------------------------------------------
@@ -135,11 +137,11 @@ class EngineServer:
         upgrade_of = self.sessions.get(query.get("sid", ""))
         direct = scope["extensions"].get(DIRECT) if scope.get("extensions") else None
         if direct is not None:
-            link = DirectLink(direct, None, upgrade_of)
+            link = DirectLink(direct, upgrade_of)
             if direct.accept(link):
                 self._started(link, upgrade_of, raw)
             return
-        asgi = AsgiLink(None, upgrade_of)
+        asgi = AsgiLink(upgrade_of)
         await receive()
         await send({"type": "websocket.accept"})
         self._started(asgi, upgrade_of, raw)
@@ -210,7 +212,7 @@ class EngineServer:
         link: PollingLink,
         cors: Headers,
     ) -> None:
-        length = _header(scope, b"content-length")
+        length = header(scope, b"content-length")
         body = bytearray()
         more = not length or (length.isdigit() and int(length) <= self._max_bytes)
         while more:
@@ -247,7 +249,7 @@ class EngineServer:
             self._application.malformed(session, str(error))
 
     def _cors(self, scope: Any) -> Headers:
-        origin = _header(scope, b"origin")
+        origin = header(scope, b"origin")
         if not origin or not self._origin_allowed(scope):
             return []
         allowed = b"*" if b"*" in self._origins else origin
@@ -266,13 +268,6 @@ class _Leaving:
         self.closed = server.forget
 
 
-def _header(scope: Any, wanted: bytes) -> bytes:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return b""
-
-
 async def _answer(send: Send, status: int, body: bytes, headers: Headers) -> None:
     kind = b"application/json" if status >= 400 else b"text/plain; charset=UTF-8"
     head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)),
@@ -281,22 +276,23 @@ async def _answer(send: Send, status: int, body: bytes, headers: Headers) -> Non
     await send({"type": "http.response.body", "body": body})
 
 
+def _body(problem: _Refusal) -> bytes:
+    _, code, message = problem
+    return orjson.dumps({"ok": False, "code": code, "message": message, "error": message})
+
+
 async def _refuse(send: Send, problem: _Refusal, cors: Headers) -> None:
-    status, code, message = problem
-    body = orjson.dumps({"ok": False, "code": code, "message": message, "error": message})
-    await _answer(send, status, body, cors)
+    await _answer(send, problem[0], _body(problem), cors)
 
 
 async def _refuse_websocket(scope: Any, send: Send, problem: _Refusal) -> None:
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1008})
         return
-    status, code, message = problem
-    body = orjson.dumps({"ok": False, "code": code, "message": message, "error": message})
     headers = [(b"content-type", b"application/json")]
-    start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+    start = {"type": "websocket.http.response.start", "status": problem[0], "headers": headers}
     await send(start)
-    await send({"type": "websocket.http.response.body", "body": body})
+    await send({"type": "websocket.http.response.body", "body": _body(problem)})
 
 
 def mounted(

@@ -41,8 +41,8 @@ class _WebSocket:
 
     __slots__ = ("_upgrade_of", "session")
 
-    def __init__(self, session: Session | None, upgrade_of: Session | None) -> None:
-        self.session = session
+    def __init__(self, upgrade_of: Session | None) -> None:
+        self.session: Session | None = None
         self._upgrade_of = upgrade_of
 
     def write(self, packets: Sequence[Outgoing]) -> None:
@@ -95,8 +95,8 @@ class DirectLink(_WebSocket):
     __slots__ = ("_direct",)
     needs_retry = True
 
-    def __init__(self, direct: Direct, session: Session | None, upgrade_of: Session | None) -> None:
-        super().__init__(session, upgrade_of)
+    def __init__(self, direct: Direct, upgrade_of: Session | None) -> None:
+        super().__init__(upgrade_of)
         self._direct = direct
 
     def started(self, session: Session) -> None:
@@ -124,13 +124,8 @@ class DirectLink(_WebSocket):
         direct = self._direct
         return direct.backlog_bytes() > 0 or kernel_holds_back(direct.fileno)
 
-    def offer(self, packet: Outgoing) -> bool:
-        """Send unless busy."""
-        direct = self._direct
-        if direct.backlog_bytes() or kernel_holds_back(direct.fileno):
-            return False
-        direct.write(packet.frames)
-        return True
+    def paused(self) -> None:
+        """Its buffer is full, which ``busy`` sees."""
 
     def drained(self) -> None:
         """The transport can take more."""
@@ -159,8 +154,8 @@ class AsgiLink(_WebSocket):
 
     needs_retry = False
 
-    def __init__(self, session: Session | None, upgrade_of: Session | None) -> None:
-        super().__init__(session, upgrade_of)
+    def __init__(self, upgrade_of: Session | None) -> None:
+        super().__init__(upgrade_of)
         self._queue: deque[Outgoing] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -235,13 +230,6 @@ class AsgiLink(_WebSocket):
     def busy(self) -> bool:
         """The writer has something left."""
         return bool(self._queue)
-
-    def offer(self, packet: Outgoing) -> bool:
-        """Send unless busy."""
-        if self._queue:
-            return False
-        self.write((packet,))
-        return True
 
     def pause_reading(self) -> None:
         """After the message in hand."""
@@ -341,13 +329,6 @@ class PollingLink:
     def busy(self) -> bool:
         """No GET waits that is not answered already."""
         return self._poll is None or self._poll.done()
-
-    def offer(self, packet: Outgoing) -> bool:
-        """Answer the GET that waits, if one does."""
-        if self.busy():
-            return False
-        self.write((packet,))
-        return True
 
     def pause_reading(self) -> None:
         """The POST in hand is answered later."""

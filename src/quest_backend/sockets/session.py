@@ -40,9 +40,6 @@ class Link(Protocol):
     def write_frames(self, frames: bytes) -> bool:
         """Send WebSocket frames as they are; False where there are none."""
 
-    def offer(self, packet: Outgoing) -> bool:
-        """Send unless ``busy``; whether it was sent."""
-
     def backlog_bytes(self) -> int:
         """What is buffered here."""
 
@@ -102,7 +99,7 @@ class Session:
     """Made by ``EngineServer``. ``state`` is the application's."""
 
     __slots__ = (
-        "_application", "_heard", "_interval_s", "_moved_at", "_on_end", "_retry", "_timeout_s",
+        "_application", "_heard", "_interval_s", "_moved_at", "_retry", "_timeout_s",
         "_timer", "_waiting", "_waiting_bytes", "closed", "id", "link", "loop", "state",
     )  # fmt: skip
 
@@ -141,10 +138,7 @@ class Session:
             return False
         link = self.link
         if not self._waiting:
-            if key is not None:
-                if link.offer(packet):
-                    return False
-            elif link.backlog_bytes() <= SOFT_BYTES:
+            if not link.busy() if key is not None else link.backlog_bytes() <= SOFT_BYTES:
                 link.write((packet,))
                 return False
             self._moved_at = self.loop.time()

@@ -117,23 +117,11 @@ class SocketIo:
 
     def received(self, session: Session, packet: bytes) -> None:
         """A message: at once, or behind what this client has sent before."""
-        peer: _Peer = session.state
-        if peer.task is not None:
-            self._queue(session, peer, packet, len(packet))
-            return
-        work = self._text(session, peer, packet)
-        if work is not None:
-            self._start(session, peer, work)
+        self._in_order(session, packet, len(packet))
 
     def received_binary(self, session: Session, data: bytes) -> None:
         """An attachment."""
-        peer: _Peer = session.state
-        if peer.task is not None:
-            self._queue(session, peer, (data,), len(data))
-            return
-        work = self._take(session, peer, (data,))
-        if work is not None:
-            self._start(session, peer, work)
+        self._in_order(session, (data,), len(data))
 
     def malformed(self, session: Session, problem: str) -> None:
         """Neither Engine.IO nor Socket.IO."""
@@ -154,9 +142,19 @@ class SocketIo:
         peer.clients.clear()
         peer.main = None
         for client in clients:
-            self._behind(session, peer, (client, reason))
+            self._in_order(session, (client, reason), 0)
 
     # -- in order ----------------------------------------------------------------------------------
+
+    def _in_order(self, session: Session, item: Any, size: int) -> None:
+        """At once, or after all that waits. ``item`` is as in ``_take``, ``size`` its bytes."""
+        peer: _Peer = session.state
+        if peer.task is not None:
+            self._queue(session, peer, item, size)
+            return
+        work = self._take(session, peer, item)
+        if work is not None:
+            self._start(session, peer, work)
 
     def _queue(self, session: Session, peer: _Peer, item: Any, size: int) -> None:
         if peer.inbox is None:
@@ -166,15 +164,6 @@ class SocketIo:
         if peer.inbox_bytes > _MAX_INBOX_BYTES or len(peer.inbox) > _MAX_INBOX_PACKETS:
             peer.paused = True
             session.link.pause_reading()
-
-    def _behind(self, session: Session, peer: _Peer, item: Any) -> None:
-        """After all that waits: the end of a client."""
-        if peer.task is not None:
-            self._queue(session, peer, item, 0)
-            return
-        work = self._take(session, peer, item)
-        if work is not None:
-            self._start(session, peer, work)
 
     def _start(self, session: Session, peer: _Peer, work: Coroutine[Any, Any, None]) -> None:
         peer.task = task = asyncio.get_running_loop().create_task(self._work(session, peer, work))

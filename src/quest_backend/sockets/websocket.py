@@ -62,8 +62,11 @@ class Listener(Protocol):
     def received(self, payload: bytes, text: bool) -> None:
         """A whole message. ``text`` is not checked to be UTF-8."""
 
+    def paused(self) -> None:
+        """The transport's buffer is full."""
+
     def drained(self) -> None:
-        """The transport's buffer has run empty after it was full."""
+        """It has run empty again."""
 
     def lost(self, code: int) -> None:
         """The connection is gone, by this close code."""
@@ -182,9 +185,7 @@ class _Assembler(WSListener):
         self.listener.lost(self.code)
 
     def pause_writing(self) -> None:
-        paused = getattr(self.listener, "paused", None)
-        if paused is not None:
-            paused()
+        self.listener.paused()
 
     def resume_writing(self) -> None:
         self.listener.drained()
@@ -449,7 +450,7 @@ class _Ending:
         self._protocol = protocol
         self.received = listener.received
         self.drained = listener.drained
-        self.paused = getattr(listener, "paused", None)
+        self.paused = listener.paused
 
     def lost(self, code: int) -> None:
         protocol, listener = self._protocol, self._listener

@@ -170,13 +170,19 @@ class Uploads:
                 },
             )
             record = replace(draft, upload_id=upload_id)
-            if await self.records.claim(record, before):
-                if old is not None and old.state == "uploading":
-                    await self.store.abort(old.key, old.upload_id)
+            if await self._replace(old, before, record):
                 return record
             # The same headset asked twice at once; the other request was first.
             await self.store.abort(draft.key, upload_id)
         raise UploadRefused(Refusal.CONFLICT, "This file is being started elsewhere; try again")
+
+    async def _replace(self, old: UploadRecord | None, before: str, record: UploadRecord) -> bool:
+        """Put ``record`` in the place of ``before``, which was read as ``old``; False if beaten."""
+        if not await self.records.claim(record, before):
+            return False
+        if old is not None and old.state == "uploading":
+            await self.store.abort(old.key, old.upload_id)
+        return True
 
     async def _resumable(self, old: UploadRecord, wanted: PartPlan) -> bool:
         if old.state != "uploading" or old.plan != wanted:
@@ -197,9 +203,7 @@ class Uploads:
         for _ in range(_CLAIM_TRIES):
             before = await self.records.upload_of(record.folder, record.file_type)
             old = await self.records.load(before) if before else None
-            if await self.records.claim(record, before):
-                if old is not None and old.state == "uploading":
-                    await self.store.abort(old.key, old.upload_id)
+            if await self._replace(old, before, record):
                 return record
         raise UploadRefused(Refusal.CONFLICT, "This file is being started elsewhere; try again")
 
@@ -226,9 +230,12 @@ class Uploads:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC)
 
-    async def _mine(self, owner: Owner, upload_id: str, key: str) -> UploadRecord:
+    async def _mine(
+        self, owner: Owner, upload_id: str, key: str, *, or_aborted: bool = False
+    ) -> UploadRecord:
         record = await self.records.load(upload_id)
-        if record is None or record.key != key or record.state == "aborted":
+        gone = record is not None and record.state == "aborted" and not or_aborted
+        if record is None or record.key != key or gone:
             raise UploadRefused(Refusal.NOT_FOUND, "Upload not found")
         if record.device_id != owner.device_id and not owner.may_all:
             raise UploadRefused(Refusal.FORBIDDEN, "This upload is another device's")
@@ -355,11 +362,7 @@ class Uploads:
             UploadRefused: no such upload, another device's, or a finished recording.
         """
         async with self._alone(upload_id):
-            record = await self.records.load(upload_id)
-            if record is None or record.key != key:
-                raise UploadRefused(Refusal.NOT_FOUND, "Upload not found")
-            if record.device_id != owner.device_id and not owner.may_all:
-                raise UploadRefused(Refusal.FORBIDDEN, "This upload is another device's")
+            record = await self._mine(owner, upload_id, key, or_aborted=True)
             if record.state == "completed":
                 raise UploadRefused(Refusal.CONFLICT, "This upload is complete")
             await self.store.abort(key, upload_id)
