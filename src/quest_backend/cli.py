@@ -77,15 +77,17 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _port_is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+def _bind(config: settings.Settings, advice: str) -> socket.socket:
+    """The server's address, taken; it refuses connections until somebody listens."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((config.host, config.port))
+    except OSError:
+        taken.close()
+        raise _fail(f"port {config.port} is in use; stop what uses it{advice}") from None
+    return taken
 
 
 @cli.command(epilog="Example: quest-backend serve --port 3200 --data-dir /var/lib/quest-backend")
@@ -93,8 +95,8 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
     """Run the server. Settings come from the environment; see the README."""
     config = _settings(port, host, data_dir)
     logs.configure(config.log_level)
-    if not _port_is_free(config.host, config.port):
-        raise _fail(f"port {config.port} is in use; stop what uses it or choose another --port")
+    # From now on nothing else can take it: the embedded stores choose free ports for themselves.
+    address = _bind(config, " or choose another --port")
     try:
         made = tokens.load_secrets(config)
     except OSError as error:
@@ -106,8 +108,6 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
     runner = _Server(
         uvicorn.Config(
             server.app,
-            host=config.host,
-            port=config.port,
             http="httptools",
             loop="uvloop",
             ws=PicowsProtocol
@@ -128,7 +128,7 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
         server,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        runner.run()
+        runner.run(sockets=[address])
     if not runner.started:
         raise typer.Exit(3)
 
@@ -201,8 +201,7 @@ def demo(
 ) -> None:
     """Run the server with a simulated fleet, and show what happens."""
     config = _settings(port, None, data_dir)
-    if not _port_is_free(config.host, config.port):
-        raise _fail(f"port {config.port} is in use; stop what uses it, or PORT=3201 make run")
+    _bind(config, ", or PORT=3201 make run").close()
     config.data_dir.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{config.port}"
     log_path = config.data_dir / "server.log"
