@@ -19,7 +19,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from quest_backend import __version__, app, cli_qa, logs, settings, tokens, upload_command
+from quest_backend import __version__, app, child, cli_qa, logs, settings, tokens, upload_command
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
 from quest_backend.simulator import Scenario, SimulatorError, SimulatorOptions
@@ -205,7 +205,9 @@ def demo(
     config.data_dir.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{config.port}"
     log_path = config.data_dir / "server.log"
-    command = [sys.executable, "-m", "quest_backend", "serve", "--port", str(config.port),
+    # Through child.py, so that the server goes too when this process is killed.
+    command = [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), "--",
+               sys.executable, "-m", "quest_backend", "serve", "--port", str(config.port),
                "--data-dir", str(config.data_dir)]  # fmt: skip
     with log_path.open("ab") as log_file:
         server = subprocess.Popen(  # noqa: S603 - our own command

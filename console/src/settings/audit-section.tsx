@@ -12,6 +12,9 @@ import styles from "./settings-page.module.css";
 
 type Entry = Schemas["AuditRow"];
 
+const PAGE = 50;
+const REFRESH_MS = 5000;
+
 const WORDS: Record<string, string> = {
   lock: "took",
   unlock: "released",
@@ -37,7 +40,7 @@ export function AuditSection() {
   const [problem, setProblem] = useState<string | null>(null);
 
   const load = async (before: string): Promise<void> => {
-    const query = new URLSearchParams({ search, before, limit: "50" });
+    const query = new URLSearchParams({ search, before, limit: String(PAGE) });
     try {
       const page = await call<Schemas["AuditPage"]>("GET", `/api/audit?${query.toString()}`);
       setEntries((shown) => (before === "" ? page.entries : [...shown, ...page.entries]));
@@ -49,6 +52,13 @@ export function AuditSection() {
   };
   // A new search starts at the newest entry.
   useEffect(() => void load(""), [search]);
+  // New entries come in by themselves until somebody pages back.
+  const paged = entries.length > PAGE;
+  useEffect(() => {
+    if (paged) return;
+    const timer = setInterval(() => void load(""), REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [search, paged]);
 
   return (
     <section className={styles.section} aria-labelledby="audit">

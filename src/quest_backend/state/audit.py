@@ -49,6 +49,7 @@ class AuditTrail:
         self._clock = clock
         self._waiting: deque[AuditEntry] = deque()
         self._lost = 0
+        self._writing = asyncio.Lock()
 
     def note(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         """Something was done. With the store away for long, what no longer fits is logged only."""
@@ -64,6 +65,10 @@ class AuditTrail:
         Raises:
             StoreUnavailable: nothing, or only a part, is known to be written.
         """
+        async with self._writing:
+            await self._write_waiting()
+
+    async def _write_waiting(self) -> None:
         oldest = self._clock.unix_ms() - AUDIT_WINDOW_S * 1000
         while self._waiting:
             batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
@@ -97,7 +102,14 @@ class AuditTrail:
                 away = True
 
     async def newest_first(self, before: str = "") -> AsyncIterator[AuditEntry]:
-        """Every entry of the last 90 days, or those older than the entry id ``before``."""
+        """Every entry of the last 90 days, or those older than the entry id ``before``.
+
+        What this node noted before the call is among them.
+
+        Raises:
+            StoreUnavailable: the trail cannot be read, or lacks what waits here.
+        """
+        await self.flush()
         oldest = str(self._clock.unix_ms() - AUDIT_WINDOW_S * 1000)
         end = f"({before}" if before else "+"
         while True:
