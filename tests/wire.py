@@ -106,8 +106,8 @@ class Wire:
 
     # -- in ----------------------------------------------------------------------------------------
 
-    async def take(self, size: int) -> None:
-        """Read once, at most ``size`` bytes; whole messages are then in ``waiting``.
+    async def take(self, size: int) -> int:
+        """Read once, at most ``size`` bytes; how many. Whole messages are then in ``waiting``.
 
         Raises:
             Closed: there is nothing more to come.
@@ -121,6 +121,7 @@ class Wire:
         self._buffer += data
         if b"\r\n\r\n" not in self._buffer or not self._buffer.startswith(b"HTTP/"):
             self._parse()
+        return len(data)
 
     def _parse(self) -> None:
         buffer = self._buffer
