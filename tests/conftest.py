@@ -41,6 +41,15 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "request_failed" not in log, log
 
 
+@pytest.fixture(scope="session")
+def unpaced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that passes on every frame."""
+    server = Server(tmp_path_factory.mktemp("unpaced"), FRAME_THROTTLE_MS="0",
+                    FRAME_BATCH_INTERVAL_MS="0", RATE_LIMIT_MULTIPLIER="1e6").start()  # fmt: skip
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""

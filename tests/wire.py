@@ -92,6 +92,10 @@ class Wire:
         head = json.dumps([event.name, {"_placeholder": True, "num": 0}]).encode()
         await self._send(_client_frame(TEXT, b"451-" + head) + _client_frame(BINARY, data))
 
+    async def binary(self, data: bytes) -> None:
+        """A binary message."""
+        await self._send(_client_frame(BINARY, data))
+
     async def send(self, event: Inbound, *args: Any) -> None:
         """An event."""
         await self.text(b"42" + json.dumps([event.name, *args]).encode())
@@ -106,8 +110,8 @@ class Wire:
 
     # -- in ----------------------------------------------------------------------------------------
 
-    async def take(self, size: int) -> None:
-        """Read once, at most ``size`` bytes; whole messages are then in ``waiting``.
+    async def take(self, size: int) -> int:
+        """Read once, at most ``size`` bytes; how many. Whole messages are then in ``waiting``.
 
         Raises:
             Closed: there is nothing more to come.
@@ -121,6 +125,7 @@ class Wire:
         self._buffer += data
         if b"\r\n\r\n" not in self._buffer or not self._buffer.startswith(b"HTTP/"):
             self._parse()
+        return len(data)
 
     def _parse(self) -> None:
         buffer = self._buffer
@@ -191,6 +196,12 @@ class Wire:
             if b"sync-barrier" not in last:  # that there is no such event
                 came.append(last)
         return came
+
+    async def errors(self) -> list[str]:
+        """Codes of the errors that everything sent so far has brought, and that nobody took."""
+        start = b'42["error",'
+        came = [text for text in await self.settled() if text.startswith(start)]
+        return [json.loads(text[2:])[1]["code"] for text in came]
 
 
 @asynccontextmanager

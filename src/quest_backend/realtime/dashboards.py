@@ -15,6 +15,8 @@ class Dashboards:
     @handles(catalogue.DASHBOARD_SUBSCRIBE)
     async def subscribe(self, connection: Connection) -> None:
         """The whole fleet, then changes."""
+        # What gathered is older than the snapshot, and goes to those who are here already.
+        self._hub.dashboards.flush()
         # No await between the two: an update in between would be lost or come too early.
         self._hub.connections.join(connection, DASHBOARDS)
         self._hub.outbox.send(

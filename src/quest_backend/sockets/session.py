@@ -14,7 +14,8 @@ from quest_backend.sockets.packets import Outgoing
 
 # Reliable messages wait in the transport up to here, then in the session.
 SOFT_BYTES = 256 * 1024
-# More than this unread and the client is cut off.
+# When more than this waits there, the client is cut off. What the transport has does not count: one
+# large answer on its way is no fault of the client.
 HARD_BYTES = 4 * 1024 * 1024
 # So is a client to whom nothing could be sent for this long.
 STUCK_S = 20.0
@@ -99,7 +100,7 @@ class Session:
     """Made by ``EngineServer``. ``state`` is the application's."""
 
     __slots__ = (
-        "_application", "_heard", "_interval_s", "_moved_at", "_retry", "_timeout_s",
+        "_application", "_heard", "_interval_s", "_moved_at", "_pinged", "_retry", "_timeout_s",
         "_timer", "_waiting", "_waiting_bytes", "closed", "id", "link", "loop", "state",
     )  # fmt: skip
 
@@ -125,6 +126,7 @@ class Session:
         self._moved_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._heard = 0
+        self._pinged = False
         self._timer = loop.call_later(interval_s, self._ping)
 
     # -- out ---------------------------------------------------------------------------------------
@@ -142,14 +144,19 @@ class Session:
                 link.write((packet,))
                 return False
             self._moved_at = self.loop.time()
-        dropped = key is not None and self._waiting.pop(key, None) is not None
+        dropped = key in self._waiting
         if key is None:
+            if self._waiting_bytes > HARD_BYTES:
+                self._cut_off()
+                return False
             key = _Reliable()
             self._waiting_bytes += packet.size
+        elif dropped and self._waiting_bytes:
+            # What is newer than a reliable message that waits must not overtake it. Otherwise it
+            # keeps its place: at the end of the queue, all but the first would never have a turn.
+            del self._waiting[key]
         self._waiting[key] = packet
-        if self._waiting_bytes + link.backlog_bytes() > HARD_BYTES:
-            self._cut_off()
-        elif self._retry is None and link.needs_retry:
+        if self._retry is None and link.needs_retry:
             self._retry = self.loop.call_later(_RETRY_S, self._try_again)
         return dropped
 
@@ -211,8 +218,11 @@ class Session:
 
     def _control(self, kind: bytes) -> None:
         if kind == b"3":
-            self._timer.cancel()
-            self._timer = self.loop.call_later(self._interval_s, self._ping)
+            # Pongs that nobody asked for must not put off the ping, and with it the bound in time.
+            if self._pinged:
+                self._pinged = False
+                self._timer.cancel()
+                self._timer = self.loop.call_later(self._interval_s, self._ping)
         elif kind == b"1":
             self.link.close()
             self.close("client closed")
@@ -242,6 +252,7 @@ class Session:
             return
         # Past whatever waits: a client that hears no ping leaves.
         self.link.write((_PING,))
+        self._pinged = True
         self._timer = self.loop.call_later(self._timeout_s, self._expect, self._heard)
 
     def _expect(self, heard: int) -> None:
