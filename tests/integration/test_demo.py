@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import lab
 import pytest
 from support import free_port
 
@@ -25,21 +26,17 @@ async def test_a_killed_demo_leaves_no_server(tmp_path: Path, how: signal.Signal
         "--data-dir", str(tmp_path),
         env={**os.environ, "HOST": "127.0.0.1"}, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    async with httpx.AsyncClient(timeout=2) as http, asyncio.timeout(60):
-        while True:
+    async with httpx.AsyncClient(timeout=2) as http:
+
+        async def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                if (await http.get(url)).status_code == 200:
-                    break
-            await asyncio.sleep(0.1)
+                return (await http.get(url)).is_success
+            return False
+
+        async def is_gone() -> bool:
+            return not await answers()
+
+        await lab.until(answers, timeout_s=60)
         demo.send_signal(how)
         await demo.wait()
-        while await _answers(http, url):
-            await asyncio.sleep(0.1)
-
-
-async def _answers(http: httpx.AsyncClient, url: str) -> bool:
-    try:
-        await http.get(url)
-    except httpx.TransportError:
-        return False
-    return True
+        await lab.until(is_gone, timeout_s=30)
