@@ -15,6 +15,7 @@ from websocket_support import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    PATIENCE_S,
     PING,
     PONG,
     TEXT,
@@ -194,11 +195,14 @@ async def one(running: Running, listening: Listening, path: str, seed: str) -> s
     expected = told(stream, LIMIT)
     if path.startswith("/direct") and 1007 in expected.codes:
         return None  # whose text nobody checks for them
-    async with connected(running, path) as peer:
-        _, frames = await asyncio.gather(say(peer, in_pieces(rng, stream)), peer.frames())
-    heard = listening.heard[path]
-    async with asyncio.timeout(10):
-        await heard.ended.wait()
+    try:
+        async with connected(running, path) as peer:
+            _, frames = await asyncio.gather(say(peer, in_pieces(rng, stream)), peer.frames())
+        heard = listening.heard[path]
+        async with asyncio.timeout(PATIENCE_S):
+            await heard.ended.wait()
+    except TimeoutError:
+        return f"{seed}: no end of {stream.hex()}"
     pongs = [("pong", frame.payload) for frame in frames if frame.opcode == PONG]
     closes = [frame for frame in frames if frame.opcode == CLOSE]
     others = [frame for frame in frames if frame.opcode not in (PONG, CLOSE)]
