@@ -1,6 +1,8 @@
 """Bucket statistics over REST: CONTRACT §8, schema S3Stats."""
 
 import asyncio
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import TypeAdapter
-from support import Server, new_id
+from support import ADMIN_KEY, Server, new_id
 from uploading import bucket
 
 from quest_backend.protocol.events import DeviceType
@@ -163,3 +165,33 @@ async def test_they_survive_a_restart(tmp_path: Path) -> None:
         assert server.log.read_text().count("bucket_read") == 1
     finally:
         server.stop()
+
+
+async def run_stats(*arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "quest_backend", "stats", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_the_command_shows_them(lab: Server) -> None:
+    await upload(lab, new_id("headset"), "20260209_101010", video=b"v" * 2048)
+    found = await get(lab)
+    code, out, err = await run_stats("--url", lab.url, "--api-key", ADMIN_KEY, "--refresh")
+    assert code == 0, err
+    assert f"{found['overview']['totalFiles']} files" in out
+    assert "20260209_101010" in out
+    assert "missing" in out
+    code, out, err = await run_stats("--url", lab.url, "--api-key", ADMIN_KEY, "--json")
+    assert code == 0, err
+    assert json.loads(out)["sessions"] == found["sessions"]
+    code, out, err = await run_stats("--url", lab.url, "--api-key", "wrong")
+    assert (code, out) == (1, "")
+    assert "Wrong X-API-Key" in err
+    code, out, err = await run_stats("--url", "http://127.0.0.1:1", "--api-key", ADMIN_KEY)
+    assert (code, out) == (1, "")
+    assert "Cannot connect" in err
+    assert "Traceback" not in err
