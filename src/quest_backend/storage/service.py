@@ -72,6 +72,7 @@ class Storage:
                 part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
             self.stats,
+            self.check_room,
         )
         self._loops: list[asyncio.Task[None]] = []
 

@@ -84,7 +84,8 @@ class Completed:
 class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
-    ``changed`` hears of every change in a session's part, and must not block.
+    ``changed`` hears of every change in a session's part, and must not block. ``check_room`` raises
+    ObjectStoreFull when so many more bytes do not fit.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Uploads:
         options: UploadOptions,
         changed: Callable[[SessionPart], Awaitable[None]],
         stats: BucketStats,
+        check_room: Callable[[int], None],
     ) -> None:
         self.store = store
         self.records = records
@@ -105,6 +107,7 @@ class Uploads:
         self._metrics = metrics
         self._changed = changed
         self._stats = stats
+        self.check_room = check_room
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
