@@ -22,6 +22,7 @@ from quest_backend.api import (
     fleet,
     forms,
     operations,
+    s3_stats,
     sessions,
     tablets,
     uploads,
@@ -218,7 +219,18 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, console):
+    for module in (
+        operations,
+        auth,
+        fleet,
+        sessions,
+        uploads,
+        forms,
+        tablets,
+        audit,
+        s3_stats,
+        console,
+    ):
         rest.include_router(module.router)
     return rest
 

@@ -10,6 +10,9 @@ UPLOADS = "uploads"
 REVISION = "fleet:revision"
 PAIRED_TABLETS = "paired_tablets"
 AUDIT = "audit"
+S3_STATS = "s3_stats"
+S3_STATS_LEASE = "s3_stats:lease"
+S3_STATS_CHANGES = "s3_stats:changes"
 
 
 def device(device_id: str) -> str:
@@ -90,3 +93,8 @@ def upload_folder(folder: str) -> str:
 def upload_place(device_id: str, asked: str) -> str:
     """String, 30 days: the folder that this device's recording of this second was given."""
     return f"upload_place:{device_id}:{asked}"
+
+
+def s3_stats_table(revision: str) -> str:
+    """List: the tally of one pass over the bucket, in pieces."""
+    return f"s3_stats:table:{revision}"
