@@ -51,6 +51,7 @@ gen: $(STAMP) ## write the generated files again
 
 bench: $(STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
+	@$(BIN)/python benchmarks/qa.py
 
 constraints: $(STAMP) ## pin what is installed now
 	@$(BIN)/python -m pip freeze --exclude-editable | grep -v '@' > constraints.txt

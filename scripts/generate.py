@@ -51,7 +51,7 @@ def profiles_table() -> str:
         for profile in profiles:
             threshold = profile.thresholds.get(name, verdict.Threshold())
             bounds = (threshold.warn, threshold.fail)
-            cells.append(", ".join("–" if bound is None else f"{bound:g}" for bound in bounds))
+            cells.append(", ".join("-" if bound is None else f"{bound:g}" for bound in bounds))
         lines.append(f"| `{name}` | {side} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
