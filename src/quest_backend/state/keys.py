@@ -8,6 +8,14 @@ TABLET_GRACE = "grace:tablets"
 HEADSET_GRACE = "grace:headsets"
 REVISION = "fleet:revision"
 
+QA_SESSIONS = "qa_sessions"
+QA_TOTALS = "qa_totals"
+
+
+def qa_session(session_id: str) -> str:
+    """Hash, no end: what was measured of a recording, and of which version of its files."""
+    return f"qa_session:{session_id}"
+
 
 def device(device_id: str) -> str:
     """Hash, 24 h: the device's state (schema RedisDeviceState and our fields)."""
