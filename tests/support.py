@@ -53,6 +53,7 @@ class Server:
             "RATE_LIMIT_MULTIPLIER": "100",
             "TABLET_GRACE_SECONDS": "2",
             "HOST": "127.0.0.1",
+            "WEBSOCKET_PROTOCOL": os.environ.get("WEBSOCKET_PROTOCOL", "picows"),
             **env,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -226,11 +226,20 @@ export interface StopAllAck {
   totalDevices: number;
 }
 
+/** A headset's part in a session, video and data together. `uploadProgress` is percent. */
+export interface UploadProgress {
+  sessionId: string;
+  deviceId: string;
+  uploadStatus: "pending" | "uploading" | "completed" | "failed";
+  /** ≥ 0; ≤ 100 */
+  uploadProgress: number;
+}
+
 export interface ClientToServerEvents {
   /** Register as this device. A newer connection of the same device takes over. */
   "headset-identify": (deviceId: string) => void;
-  /** A frame of the preview. */
-  "headset-frame": (data: string) => void;
+  /** A frame of the preview: base64 text, or the JPEG in binary, a quarter smaller. */
+  "headset-frame": (data: string | string) => void;
   /** A status, passed on to the tablets that watch. */
   "headset-status": (data: string) => void;
   /** Telemetry: an object, its JSON text, or the JSON text of that text. */
@@ -283,6 +292,8 @@ export interface ClientToServerEvents {
   "dashboard-subscribe": () => void;
   /** No further changes. */
   "dashboard-unsubscribe": () => void;
+  /** Get about one picture a second of each of these headsets as `on-headset-frame`: of those that are visible, at most 100. Takes the place of the last such list; an empty one ends it. */
+  "dashboard-watch": (deviceIds: string[]) => void;
 }
 
 export interface ServerToClientEvents {
@@ -294,6 +305,8 @@ export interface ServerToClientEvents {
   "on-headset-disconnected": () => void;
   /** A frame of the preview: the newest, at most one per 33 ms and headset. */
   "on-headset-frame-updated": (data: string) => void;
+  /** The same for viewers whose handshake says `auth.frames = "v2"`, instead of `on-headset-frame-updated`: which headset, a number that counts its frames, when the frame reached the server (Unix ms), the picture in binary. Also what `dashboard-watch` gives. */
+  "on-headset-frame": (deviceId: string, seq: number, sentAtMs: number, jpeg: string) => void;
   /** A status of the headset. */
   "on-headset-status-updated": (data: string) => void;
   /** The headset has processed its logs. */
@@ -352,6 +365,8 @@ export interface ServerToClientEvents {
   "on-session-status": (session: SessionStatus) => void;
   /** The tablet's newest session that is not completed, or null. */
   "on-active-session": (session: ActiveSession | null) => void;
+  /** How far a headset's uploads of the session are: on each change of a percent or the status. 100 and completed only when video and data are both there. */
+  "on-upload-progress": (upload: UploadProgress) => void;
   /** The whole fleet: on subscribing, and when a device has left it. */
   "on-fleet-status-updated": (devices: DeviceState[]) => void;
   /** One device changed. Replace it by deviceId: the first whole fleet and the updates since are always the fleet as it is now. */
@@ -387,6 +402,7 @@ export const CLIENT_EVENTS = {
   TABLET_SYNC_METADATA: "tablet-sync-metadata",
   DASHBOARD_SUBSCRIBE: "dashboard-subscribe",
   DASHBOARD_UNSUBSCRIBE: "dashboard-unsubscribe",
+  DASHBOARD_WATCH: "dashboard-watch",
 } as const;
 
 export const SERVER_EVENTS = {
@@ -394,6 +410,7 @@ export const SERVER_EVENTS = {
   ON_HEADSET_CONNECTED: "on-headset-connected",
   ON_HEADSET_DISCONNECTED: "on-headset-disconnected",
   ON_HEADSET_FRAME_UPDATED: "on-headset-frame-updated",
+  ON_HEADSET_FRAME: "on-headset-frame",
   ON_HEADSET_STATUS_UPDATED: "on-headset-status-updated",
   ON_HEADSET_LOGS_PROCESSED: "on-headset-logs-processed",
   ON_HEADSET_RECORDING_ACTIVE: "on-headset-recording-active",
@@ -423,6 +440,7 @@ export const SERVER_EVENTS = {
   ON_SESSION_ERROR: "on-session-error",
   ON_SESSION_STATUS: "on-session-status",
   ON_ACTIVE_SESSION: "on-active-session",
+  ON_UPLOAD_PROGRESS: "on-upload-progress",
   ON_FLEET_STATUS_UPDATED: "on-fleet-status-updated",
   ON_DEVICE_TELEMETRY_UPDATED: "on-device-telemetry-updated",
 } as const;
@@ -457,4 +475,5 @@ export const RATE_LIMITS: Record<keyof ClientToServerEvents, { max: number; wind
   "tablet-sync-metadata": { max: 5, windowMs: 1000 },
   "dashboard-subscribe": { max: 5, windowMs: 5000 },
   "dashboard-unsubscribe": { max: 5, windowMs: 5000 },
+  "dashboard-watch": { max: 20, windowMs: 5000 },
 };

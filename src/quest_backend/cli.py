@@ -19,11 +19,12 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from quest_backend import __version__, app, cli_qa, logs, settings, tokens
+from quest_backend import __version__, app, child, cli_qa, logs, settings, tokens, upload_command
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
 from quest_backend.simulator import Scenario, SimulatorError, SimulatorOptions
 from quest_backend.simulator import simulate as run_simulator
+from quest_backend.sockets.websocket import PicowsProtocol
 
 cli = typer.Typer(
     help="The backend of a fleet of Meta Quest headsets that record hands.",
@@ -76,15 +77,17 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _port_is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+def _bind(config: settings.Settings, advice: str) -> socket.socket:
+    """The server's address, taken; it refuses connections until somebody listens."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((config.host, config.port))
+    except OSError:
+        taken.close()
+        raise _fail(f"port {config.port} is in use; stop what uses it{advice}") from None
+    return taken
 
 
 @cli.command(epilog="Example: quest-backend serve --port 3200 --data-dir /var/lib/quest-backend")
@@ -92,8 +95,8 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
     """Run the server. Settings come from the environment; see the README."""
     config = _settings(port, host, data_dir)
     logs.configure(config.log_level)
-    if not _port_is_free(config.host, config.port):
-        raise _fail(f"port {config.port} is in use; stop what uses it or choose another --port")
+    # From now on nothing else can take it: the embedded stores choose free ports for themselves.
+    address = _bind(config, " or choose another --port")
     try:
         made = tokens.load_secrets(config)
     except OSError as error:
@@ -105,11 +108,11 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
     runner = _Server(
         uvicorn.Config(
             server.app,
-            host=config.host,
-            port=config.port,
             http="httptools",
             loop="uvloop",
-            ws=config.websocket_protocol,
+            ws=PicowsProtocol
+            if config.websocket_protocol == "picows"
+            else config.websocket_protocol,
             ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
             # Engine.IO has pings of its own.
@@ -125,7 +128,7 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
         server,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        runner.run()
+        runner.run(sockets=[address])
     if not runner.started:
         raise typer.Exit(3)
 
@@ -155,6 +158,7 @@ def simulate(
     scenario: Annotated[Scenario, typer.Option(help="What happens.")] = Scenario.SESSION,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     live: Annotated[bool, typer.Option(help="Show a live summary.")] = True,
+    uploads: Annotated[bool, typer.Option(help="Upload what was recorded.")] = True,
     enrollment_key: Annotated[
         str | None, typer.Option(envvar="ENROLLMENT_KEY", help="When the server needs one.")
     ] = None,
@@ -172,6 +176,7 @@ def simulate(
         scenario=scenario,
         seed=seed,
         live=live,
+        uploads=uploads,
         enrollment_key=enrollment_key,
     )
     _raise_file_limit()
@@ -196,12 +201,13 @@ def demo(
 ) -> None:
     """Run the server with a simulated fleet, and show what happens."""
     config = _settings(port, None, data_dir)
-    if not _port_is_free(config.host, config.port):
-        raise _fail(f"port {config.port} is in use; stop what uses it, or PORT=3201 make run")
+    _bind(config, ", or PORT=3201 make run").close()
     config.data_dir.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{config.port}"
     log_path = config.data_dir / "server.log"
-    command = [sys.executable, "-m", "quest_backend", "serve", "--port", str(config.port),
+    # Through child.py, so that the server goes too when this process is killed.
+    command = [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), "--",
+               sys.executable, "-m", "quest_backend", "serve", "--port", str(config.port),
                "--data-dir", str(config.data_dir)]  # fmt: skip
     with log_path.open("ab") as log_file:
         server = subprocess.Popen(  # noqa: S603 - our own command
@@ -210,7 +216,9 @@ def demo(
     try:
         with out.status(f"Starting the server on port {config.port} …"):
             _wait_until_up(server, url, log_path)
-        out.print(f"Server: {url}   REST: {url}/docs   log: {log_path}", highlight=False)
+        key = tokens.load_secrets(config).admin_key
+        out.print(f"Console: {url}/#/sign-in/{key}", highlight=False, soft_wrap=True)
+        out.print(f"REST: {url}/docs   log: {log_path}", highlight=False)
         simulate(url=url, headsets=headsets, tablets=1, fps=fps, duration=duration)
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -234,6 +242,11 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log_path: Path) 
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     raise _fail(f"the server did not answer within 30 s; see {log_path}")
+
+
+cli.command(epilog="Example: quest-backend upload takes/20260206_143052/recording.mp4")(
+    upload_command.upload
+)
 
 
 @cli.command()

@@ -13,10 +13,16 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from quest_backend.fleet.devices import FleetView, low_battery_ids
+from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import LOW_BATTERY_LEVEL
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs is untyped
@@ -31,6 +37,45 @@ class Live:
     active_sessions: Callable[[], int]
     dependencies_up: Callable[[], dict[str, bool]]
     loop_tasks: Callable[[], int]
+
+
+class FrameCounts:
+    """What the hot path counts: plain numbers, turned into metrics when they are scraped."""
+
+    # Upper bounds of turing_frame_batch_size.
+    BOUNDS = (1, 2, 3, 4, 5, 10)
+
+    __slots__ = ("batches", "dropped", "gathered_sum", "received", "sent", "sent_v2")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sent = 0
+        self.sent_v2 = 0
+        self.dropped = 0
+        self.batches = [0] * (len(self.BOUNDS) + 1)
+        self.gathered_sum = 0
+
+    def gathered(self, count: int) -> None:
+        """A send, for which ``count`` frames had gathered."""
+        self.gathered_sum += count
+        # Counts up to 5 have a bucket each; 0 goes with 1.
+        self.batches[max(0, count - 1) if count <= 5 else 5 if count <= 10 else 6] += 1
+
+    def families(self) -> Iterator[Metric]:
+        """``turing_frames_dropped_total`` and ``turing_frame_batch_size``."""
+        yield CounterMetricFamily(
+            "turing_frames_dropped", "Frames throttled, replaced or skipped", value=self.dropped
+        )
+        total, buckets = 0, []
+        for bound, count in zip([*map(float, self.BOUNDS), "+Inf"], self.batches, strict=True):
+            total += count
+            buckets.append((str(bound), total))
+        yield HistogramMetricFamily(
+            "turing_frame_batch_size",
+            "Frames gathered per send",
+            buckets=buckets,
+            sum_value=self.gathered_sum,
+        )
 
 
 class Metrics:
@@ -73,6 +118,11 @@ class Metrics:
             "turing_upload_bytes_total", "Total bytes uploaded", "file_type"
         )
         self.uploads_in_progress = 0
+        self.passed_bytes = counter(
+            "turing_storage_passed_bytes_total",
+            "Bytes between clients and the embedded store",
+            "direction",
+        )
         self.socket_messages = counter(
             "turing_socket_messages_total", "Socket messages", "event_type", "direction"
         )
@@ -80,11 +130,10 @@ class Metrics:
         self.refused_events = counter(
             "turing_socket_events_refused_total", "Events refused", "event", "reason"
         )
-        self.frame_batch_size = histogram(
-            "turing_frame_batch_size", "Frames gathered per send", [1.0, 2.0, 3.0, 4.0, 5.0, 10.0]
-        )
-        self.frames_dropped = counter(
-            "turing_frames_dropped_total", "Frames throttled, replaced or skipped"
+        self.frames = FrameCounts()
+        self._published: dict[tuple[str, str], int] = {}
+        self.slow_clients = counter(
+            "turing_slow_clients_disconnected_total", "Clients cut off because they read too slowly"
         )
         self.connection_duration = histogram(
             "turing_socket_connection_duration_seconds", "Socket lifetime", minutes, "type"
@@ -107,7 +156,25 @@ class Metrics:
 
     def render(self) -> bytes:
         """The Prometheus text format."""
+        self._publish_frame_messages()
         return generate_latest(self.registry)
+
+    def _publish_frame_messages(self) -> None:
+        frames, published = self.frames, self._published
+        frame, v2, came = (
+            catalogue.ON_HEADSET_FRAME_UPDATED.name,
+            catalogue.ON_HEADSET_FRAME.name,
+            catalogue.HEADSET_FRAME.name,
+        )
+        now = {
+            (frame, "out"): frames.sent,
+            (v2, "out"): frames.sent_v2,
+            (came, "in"): frames.received,
+        }
+        for labels, count in now.items():
+            self.socket_messages.labels(*labels).inc(count - published.get(labels, 0))
+        self.socket_events.labels(came).inc(frames.received - published.get((came, "in"), 0))
+        self._published = now
 
 
 class _Gauges(Collector):
@@ -120,6 +187,7 @@ class _Gauges(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
+        yield from self._metrics.frames.families()
         view = self._view
         online = view.online()
         connected = GaugeMetricFamily(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -57,6 +58,40 @@ class Settings(BaseSettings):
         1500, ge=50, le=60_000, description="longest wait for an answer of Valkey"
     )
 
+    s3_bucket_name: str = Field(
+        "turing-robotics-datahub",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="bucket of the recordings; the embedded store makes it",
+    )
+    s3_endpoint_url: str | None = Field(
+        None, description="S3 to use; AWS with credentials alone, else an embedded store"
+    )
+    s3_public_endpoint_url: str | None = Field(
+        None, description="where headsets reach S3; this server's own address when it is embedded"
+    )
+    aws_region: str = Field(
+        "us-east-1", pattern=r"^[a-z0-9-]{1,32}$", description="region of the bucket"
+    )
+    aws_access_key_id: SecretStr | None = Field(
+        None, description="credentials of S3; with S3_ENDPOINT_URL also from AWS's usual places"
+    )
+    aws_secret_access_key: SecretStr | None = Field(None, description="its secret")
+    aws_session_token: SecretStr | None = Field(
+        None, description="its token, for temporary credentials"
+    )
+    upload_chunk_size_mb: int = Field(
+        10, ge=5, le=5120, description="MiB per part, more only where UPLOAD_MAX_CHUNKS needs it"
+    )
+    upload_max_chunks: int = Field(
+        10_000, ge=20, le=10_000, description="most parts of an upload; S3 takes 10,000"
+    )
+    presigned_url_expiry_seconds: int = Field(
+        3600, ge=1, le=604_800, description="lifetime of presigned URLs"
+    )
+    upload_expiry_hours: float = Field(
+        168, gt=0, le=8760, description="uploads left unfinished this long are aborted"
+    )
+
     tablet_grace_seconds: float = Field(
         60, ge=0, le=3600, description="how long a lost tablet or recording headset keeps its place"
     )
@@ -75,15 +110,18 @@ class Settings(BaseSettings):
         33, ge=0, le=10_000, description="least time between two frames of a headset to a viewer"
     )
     max_frame_batch_size: int = Field(
-        5, ge=1, le=1000, description="viewers this many messages behind skip frames"
+        5,
+        ge=1,
+        le=1000,
+        description="most frames held per headset; the server holds one, the newest",
     )
 
     socket_ping_interval_ms: int = Field(5000, ge=100, description="time between pings")
     socket_ping_timeout_ms: int = Field(
         10000, ge=100, description="a client that does not answer a ping this long is gone"
     )
-    websocket_protocol: Literal["websockets-sansio", "websockets", "wsproto"] = Field(
-        "websockets-sansio", description="uvicorn's WebSocket implementation"
+    websocket_protocol: Literal["picows", "websockets-sansio", "wsproto"] = Field(
+        "picows", description="WebSocket implementation; picows is the fast one"
     )
 
     session_cleanup_interval_ms: int = Field(
@@ -121,6 +159,28 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("s3_endpoint_url", "s3_public_endpoint_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        plain = parts.path in ("", "/") and not parts.query and not parts.username
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+            raise ValueError("not an address: http://host:port or https://host")
+        return value.rstrip("/")
+
+    @property
+    def embeds_s3(self) -> bool:
+        """Whether the server brings its own object store."""
+        return self.s3_endpoint_url is None and self.aws_access_key_id is None
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> "Settings":
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set together")
+        return self
 
     @field_validator("qa_profiles")
     @classmethod

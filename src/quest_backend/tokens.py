@@ -34,6 +34,8 @@ class Tokens:
         self._secret = jwt_secret
         self._admin_key = admin_key
         self._enrollment_key = enrollment_key
+        # Ids of tablets whose access was taken back; kept in step with the store.
+        self.revoked: set[str] = set()
 
     def issue(self, device_id: str, device_type: DeviceType) -> str:
         """A token for 24 hours."""
@@ -50,7 +52,8 @@ class Tokens:
         """Whom ``token`` names.
 
         Raises:
-            InvalidToken: not text, not signed by us with HS256, expired, or without a device.
+            InvalidToken: not text, not signed by us with HS256, expired, revoked, or without a
+                device.
         """
         if not isinstance(token, str) or len(token) > 4096:
             raise InvalidToken("not a token")
@@ -61,11 +64,14 @@ class Tokens:
                 algorithms=["HS256"],
                 options={"require": ["exp", "iat"]},
             )
-            return Identity(
+            who = Identity(
                 str(claims["deviceId"]), DeviceType(claims["deviceType"]), int(claims["exp"])
             )
         except (jwt.PyJWTError, KeyError, ValueError, UnicodeError) as error:
             raise InvalidToken("invalid or expired token") from error
+        if who.device_id in self.revoked:
+            raise InvalidToken("revoked")
+        return who
 
     def is_admin(self, key: str) -> bool:
         """Whether ``key`` is the admin key."""

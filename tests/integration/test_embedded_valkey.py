@@ -13,13 +13,10 @@ import psutil
 import pytest
 import redis.asyncio as redis
 
+from quest_backend import supervised
 from quest_backend.state import embedded
-from quest_backend.state.embedded import (
-    DataDirInUseError,
-    EmbeddedValkey,
-    EmbeddedValkeyError,
-    next_pause,
-)
+from quest_backend.state.embedded import EmbeddedValkey, EmbeddedValkeyError
+from quest_backend.supervised import DataDirInUseError, next_pause
 
 pytestmark = pytest.mark.asyncio
 
@@ -101,7 +98,7 @@ async def test_a_stop_during_a_restart_ends_though_its_cancellation_is_lost(tmp_
     lost = 0
 
     class Deaf(EmbeddedValkey):
-        async def _answers(self, client: redis.Redis) -> bool:
+        async def _answers(self) -> bool:
             nonlocal lost
             if self._supervisor is not None:
                 try:
@@ -109,7 +106,7 @@ async def test_a_stop_during_a_restart_ends_though_its_cancellation_is_lost(tmp_
                 except asyncio.CancelledError:
                     lost += 1
                     return True
-            return await super()._answers(client)
+            return await super()._answers()
 
     valkey = Deaf(tmp_path)
     await valkey.start()
@@ -136,7 +133,7 @@ async def test_a_valkey_that_keeps_dying_is_restarted_ever_more_slowly() -> None
 async def test_a_data_directory_has_one_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(supervised, "_LOCK_WAIT_S", 0.2)
     async with started(tmp_path) as valkey:
         with pytest.raises(DataDirInUseError, match="in use by another server"):
             await EmbeddedValkey(tmp_path).start()

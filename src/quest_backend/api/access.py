@@ -35,6 +35,11 @@ class Caller:
         """Whether it came with the admin key."""
         return self.identity is None
 
+    @property
+    def name(self) -> str:
+        """For the audit trail."""
+        return self.identity.device_id if self.identity else "admin"
+
 
 def _caller(request: Request) -> Caller:
     tokens = context_of(request).tokens

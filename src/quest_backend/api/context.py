@@ -8,7 +8,9 @@ from fastapi import Request
 
 from quest_backend.metrics import Metrics
 from quest_backend.realtime.node import Node
+from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
+from quest_backend.storage.service import Storage
 from quest_backend.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ class Context:
     settings: Settings
     tokens: Tokens
     node: Node
+    revocation: Revocation
+    storage: Storage
     metrics: Metrics
     limiter: "HttpLimiter"
     dependencies: dict[str, Callable[[], Awaitable[None]]]

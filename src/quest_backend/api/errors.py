@@ -9,6 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.storage.refusals import UploadRefused
+from quest_backend.storage.s3 import ObjectStoreFull, ObjectStoreUnavailable
 
 log = structlog.get_logger()
 
@@ -54,6 +56,21 @@ def install(app: FastAPI) -> None:
             {"ok": False, "error": "The state store is down; try again shortly"},
             503,
             headers={"Retry-After": "2"},
+        )
+
+    @app.exception_handler(UploadRefused)
+    async def _refused(_: Request, refused: UploadRefused) -> JSONResponse:
+        body = {"ok": False, "error": str(refused), **refused.more}
+        return JSONResponse(body, refused.refusal.value)
+
+    @app.exception_handler(ObjectStoreUnavailable)
+    async def _objects_away(request: Request, error: ObjectStoreUnavailable) -> JSONResponse:
+        log.warning("object_store_unavailable", path=request.url.path, reason=str(error))
+        full = isinstance(error, ObjectStoreFull)
+        down = "The object store is down; try again shortly"
+        text = str(error).capitalize() if full else down
+        return JSONResponse(
+            {"ok": False, "error": text}, 507 if full else 503, headers={"Retry-After": "5"}
         )
 
     @app.exception_handler(Exception)

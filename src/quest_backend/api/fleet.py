@@ -24,7 +24,7 @@ router = APIRouter(
 
 DeviceId = Annotated[str, Path(pattern=DEVICE_ID_PATTERN)]
 Reader = Depends(access.any_token)
-Namer = Depends(access.only(DeviceType.TABLET, DeviceType.DASHBOARD))
+Namer = Annotated[access.Caller, Depends(access.only(DeviceType.TABLET, DeviceType.DASHBOARD))]
 
 
 class NameRequest(BaseModel):
@@ -69,14 +69,17 @@ async def history(request: Request, device_id: DeviceId) -> Response:
     )
 
 
-@router.post("/devices/{device_id}/name", dependencies=[Namer])
-async def rename(request: Request, device_id: DeviceId, wanted: NameRequest) -> dict[str, Any]:
+@router.post("/devices/{device_id}/name")
+async def rename(
+    request: Request, device_id: DeviceId, wanted: NameRequest, caller: Namer
+) -> dict[str, Any]:
     """Name a device, for every list and telemetry from now on."""
     hub = context_of(request).node.hub
     renamed = await hub.store.rename(device_id, wanted.customName)
     if renamed is None:
         raise ApiError(404, "Device not found")
     hub.committed([renamed])
+    hub.audit.note(caller.name, "rename", device_id, wanted.customName)
     return {"ok": True, "customName": wanted.customName}
 
 

@@ -5,8 +5,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from quest_backend.metrics import Metrics
-from quest_backend.state.embedded import DataDirInUseError, EmbeddedValkeyError
+from quest_backend.state.embedded import EmbeddedValkeyError
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.storage.embedded import EmbeddedS3Error
+from quest_backend.storage.s3 import BucketError
+from quest_backend.supervised import DataDirInUseError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -15,6 +18,15 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+
+# What can keep the server from starting without being a bug.
+_NOT_BUGS = (
+    EmbeddedValkeyError,
+    EmbeddedS3Error,
+    DataDirInUseError,
+    StoreUnavailable,
+    BucketError,
+)
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -30,8 +42,12 @@ _NO_CSP = ("/docs", "/redoc")
 class Edge:
     """ASGI middleware."""
 
-    def __init__(self, app: App, metrics: Metrics) -> None:
+    def __init__(
+        self, app: App, metrics: Metrics, streams: Callable[[Message], bool] = lambda _: False
+    ) -> None:
+        """``streams``: whether a request's body is streamed on, with bounds of its own."""
         self._app = app
+        self._streams = streams
         self._metrics = metrics
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -49,12 +65,15 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
-                if not scope["path"].startswith(_NO_CSP):
+                has_own = any(name == _CSP[0] for name, _ in message["headers"])
+                if not has_own and not scope["path"].startswith(_NO_CSP):
                     message["headers"].append(_CSP)
             await send(message)
 
         try:
-            if _announced(scope) > MAX_BODY_BYTES:
+            if self._streams(scope):
+                await self._app(scope, receive, sending)
+            elif _announced(scope) > MAX_BODY_BYTES:
                 await _refuse_body(receive, sending)
             else:
                 await self._app(scope, _bounded(receive), sending)
@@ -75,7 +94,7 @@ def _without_traceback(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "lifespan.startup.failed":
             text = message.get("message", "")
-            for expected in (EmbeddedValkeyError, DataDirInUseError, StoreUnavailable):
+            for expected in _NOT_BUGS:
                 _, found, reason = text.rpartition(f"{expected.__name__}: ")
                 if found:
                     message["message"] = f"The server did not start: {reason.strip()}"

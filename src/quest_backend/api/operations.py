@@ -18,6 +18,7 @@ from quest_backend.api.json import json_response
 from quest_backend.clock import Clock
 from quest_backend.protocol.publish import asyncapi
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.storage.s3 import ObjectStoreUnavailable
 from quest_backend.tokens import same_secret
 
 router = APIRouter(tags=["operations"])
@@ -59,7 +60,7 @@ async def _probe(context: Context) -> dict[str, dict[str, Any]]:
         try:
             async with asyncio.timeout(_PROBE_S):
                 await probe()
-        except (StoreUnavailable, TimeoutError):
+        except (StoreUnavailable, ObjectStoreUnavailable, TimeoutError):
             states[name] = {"ok": False}
         else:
             states[name] = {
@@ -79,6 +80,7 @@ async def metrics(request: Request) -> Response:
         if not same_secret(given, wanted.get_secret_value()):
             raise ApiError(401, "Send the metrics token as 'Authorization: Bearer …'")
     await context.node.refresh_gauges()
+    await context.storage.refresh_gauges()
     return Response(context.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

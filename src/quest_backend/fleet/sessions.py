@@ -30,6 +30,7 @@ class Session:
     created_at: str
     started_at: str = ""
     ended_at: str = ""
+    discarded_at: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     locks_taken: tuple[str, ...] = ()
     revision: int = 0

@@ -39,6 +39,19 @@ ON_HEADSET_FRAME_UPDATED = Outbound(
     (Arg("data", p.FrameData),),
     to=_ROOM_NOT_SENDER,
 )
+ON_HEADSET_FRAME = Outbound(
+    "on-headset-frame",
+    'The same for viewers whose handshake says `auth.frames = "v2"`, instead of '
+    "`on-headset-frame-updated`: which headset, a number that counts its frames, when the frame "
+    "reached the server (Unix ms), the picture in binary. Also what `dashboard-watch` gives.",
+    (
+        _DEVICE,
+        Arg("seq", int),
+        Arg("sentAtMs", int),
+        Arg("jpeg", p.JpegBytes),
+    ),
+    to=_ROOM_NOT_SENDER,
+)
 ON_HEADSET_STATUS_UPDATED = Outbound(
     "on-headset-status-updated",
     "A status of the headset.",
@@ -181,6 +194,13 @@ ON_ACTIVE_SESSION = Outbound(
     (Arg("session", p.ActiveSession | None),),
     to=_TABLET,
 )
+ON_UPLOAD_PROGRESS = Outbound(
+    "on-upload-progress",
+    "How far a headset's uploads of the session are: on each change of a percent or the status. "
+    "100 and completed only when video and data are both there.",
+    (Arg("upload", p.UploadProgress),),
+    to="the session's tablet",
+)
 
 ON_FLEET_STATUS_UPDATED = Outbound(
     "on-fleet-status-updated",
@@ -210,10 +230,10 @@ HEADSET_IDENTIFY = Inbound(
 HEADSET_FRAME = Inbound(
     "headset-frame",
     DeviceType.HEADSET,
-    "A frame of the preview.",
-    (Arg("data", p.FrameData),),
+    "A frame of the preview: base64 text, or the JPEG in binary, a quarter smaller.",
+    (Arg("data", p.FrameData | p.JpegBytes),),
     Rate(120, 1),
-    replies=(ON_HEADSET_FRAME_UPDATED,),
+    replies=(ON_HEADSET_FRAME_UPDATED, ON_HEADSET_FRAME),
     invalid=ErrorCode.INVALID_FRAME_DATA,
 )
 HEADSET_STATUS = Inbound(
@@ -449,6 +469,16 @@ DASHBOARD_SUBSCRIBE = Inbound(
 )
 DASHBOARD_UNSUBSCRIBE = Inbound(
     "dashboard-unsubscribe", DeviceType.DASHBOARD, "No further changes.", (), Rate(5, 5)
+)
+
+DASHBOARD_WATCH = Inbound(
+    "dashboard-watch",
+    DeviceType.DASHBOARD,
+    "Get about one picture a second of each of these headsets as `on-headset-frame`: of those that "
+    "are visible, at most 100. Takes the place of the last such list; an empty one ends it.",
+    (Arg("deviceIds", p.DeviceIds),),
+    Rate(20, 5),
+    replies=(ON_HEADSET_FRAME,),
 )
 
 INBOUND: dict[str, Inbound] = {

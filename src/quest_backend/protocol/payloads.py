@@ -41,12 +41,14 @@ def _json_at_most(limit: int, value: Any) -> Any:
         return value
     level: list[Any] = [value]
     for _ in range(limits.MAX_JSON_DEPTH):
-        level = [
+        inside = [
             inner
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
         ]
+        if any(isinstance(inner, bytes) for inner in inside):
+            raise ValueError("binary data inside an object")
+        level = [inner for inner in inside if isinstance(inner, dict | list)]
         if not level:
             break
     else:
@@ -65,6 +67,11 @@ FrameData = Annotated[
     Strict(),
     Field(min_length=1, max_length=limits.MAX_FRAME_BYTES, description="base64 JPEG"),
     BeforeValidator(lambda value: _bytes_at_most(limits.MAX_FRAME_BYTES, value)),
+]
+JpegBytes = Annotated[
+    bytes,
+    Strict(),
+    Field(min_length=1, max_length=limits.MAX_FRAME_BYTES, description="JPEG, binary"),
 ]
 StatusData = Annotated[
     str,
@@ -297,6 +304,15 @@ class DeviceSessionStatus(TypedDict):
     frameCount: int
     uploadProgress: float
     uploadStatus: UploadState
+
+
+class UploadProgress(TypedDict):
+    """A headset's part in a session, video and data together. ``uploadProgress`` is percent."""
+
+    sessionId: str
+    deviceId: str
+    uploadStatus: UploadState
+    uploadProgress: Annotated[int, Field(ge=0, le=100)]
 
 
 class SessionStatus(TypedDict):

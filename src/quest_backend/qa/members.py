@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from quest_backend.qa.problems import BadRecording, ProblemCode
 from quest_backend.qa.ranges import Held, Reads, Span
-from quest_backend.qa.zipfiles import DEFLATED, Member, data_span
+from quest_backend.qa.zipfiles import DEFLATED, HEADER_BYTES, Member, data_span
 
 # Bytes that no member needs are fetched when that saves a request: a request to S3 takes as long
 # as about a megabyte.
@@ -14,14 +14,10 @@ _GAP_BYTES = 64 * 1024
 AHEAD_BYTES = 8 * 1024 * 1024
 _PIECE_BYTES = 4 * 1024 * 1024
 _INFLATED_AT_ONCE = 256 * 1024
-# A local header with its name and extra field; longer ones cost one more request.
-_HEADER_BYTES = 1024
 
 
 def _wanted(member: Member) -> Span:
-    return Span(
-        member.offset, min(member.reach, member.offset + _HEADER_BYTES + member.packed_size)
-    )
+    return Span(member.offset, min(member.reach, member.offset + HEADER_BYTES + member.packed_size))
 
 
 def fetch_ahead(members: Iterable[Member], held: Held) -> Reads[None]:

@@ -18,8 +18,8 @@ MAX_MEMBERS = 4096
 
 STORED, DEFLATED = 0, 8
 
-# A local header with its name and extra field, as a rule.
-_AHEAD_BYTES = 1024
+# A local header with its name and extra field, as a rule; longer ones cost one more request.
+HEADER_BYTES = 1024
 
 _END = struct.Struct("<4s4H2LH")  # 4.3.16
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
@@ -200,7 +200,7 @@ def data_span(member: Member, held: Held) -> Reads[tuple[int, int]]:
         raise BadRecording(
             ProblemCode.BAD_MEMBER, f"{name}: encrypted, or packed in another way than deflate"
         )
-    header = yield from held.read(member.offset, _LOCAL.size, _AHEAD_BYTES)
+    header = yield from held.read(member.offset, _LOCAL.size, HEADER_BYTES)
     if len(header) != _LOCAL.size or header[:4] != _LOCAL_MAGIC:
         raise BadRecording(ProblemCode.BAD_MEMBER, f"{name}: not where the zip directory says")
     fields = _LOCAL.unpack(header)

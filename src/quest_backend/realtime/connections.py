@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from quest_backend.protocol.events import DeviceType
 from quest_backend.realtime.rates import RateWindows
+from quest_backend.sockets.socketio import Client
 
 DASHBOARDS = "dashboards"
 
@@ -19,17 +20,22 @@ def device_room(device_id: str) -> str:
 class Connection:
     """One socket. ``identity`` is the token's device id, or stands for the socket itself."""
 
-    sid: str
-    eio_sid: str
+    client: Client
     identity: str
     device_type: DeviceType
     authenticated: bool
     opened_at: float
     rates: RateWindows
+    frames_v2: bool = False  # it understands on-headset-frame
     device_id: str = ""  # of a headset, once it has identified
     watched: str = ""  # of a tablet: legacy pairing
     rooms: set[str] = field(default_factory=set)
     heard_recording: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def sid(self) -> str:
+        """The socket's id on the wire."""
+        return self.client.sid
 
 
 class Connections:

@@ -15,6 +15,8 @@ class Dashboards:
     @handles(catalogue.DASHBOARD_SUBSCRIBE)
     async def subscribe(self, connection: Connection) -> None:
         """The whole fleet, then changes."""
+        # What gathered is older than the snapshot, and goes to those who are here already.
+        self._hub.dashboards.flush()
         # No await between the two: an update in between would be lost or come too early.
         self._hub.connections.join(connection, DASHBOARDS)
         self._hub.outbox.send(
@@ -29,6 +31,8 @@ class Dashboards:
 
 def snapshot_to_all(hub: Hub) -> None:
     """Devices left the fleet, which no update can say."""
+    # What waits may be of a device that is no more: it goes first.
+    hub.dashboards.flush()
     hub.outbox.send(
         hub.connections.room(DASHBOARDS),
         catalogue.ON_FLEET_STATUS_UPDATED,

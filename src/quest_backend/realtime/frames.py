@@ -1,6 +1,9 @@
 """The preview: newest frame of each headset to its viewers. See ``fleet/frames.py`` for the pace.
 
-The seam of the hot path: everything between a frame's arrival and its viewers' queues is here.
+The hot path: everything between a frame's arrival and its viewers' sockets is here, in
+``frame_packets.py`` and in ``sockets/``. A frame that comes as text is not decoded: its JSON
+string, checked to be exactly one, goes out as it came in.
+Budget: 15 µs per delivered frame beside the kernel's copies; ``make bench-relay`` measures it.
 """
 
 import asyncio
@@ -9,16 +12,20 @@ from dataclasses import dataclass, field
 from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
 from quest_backend.realtime.connections import Connection, device_room
+from quest_backend.realtime.frame_packets import Frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
-from quest_backend.realtime.outbox import encode
 from quest_backend.realtime.recording import identified
+from quest_backend.realtime.thumbnails import Thumbnails
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # itself the key under which a frame of it waits
 class _Stream:
+    device_id: str
+    room: str
     pacer: FramePacer
-    frame: str = ""
+    frame: Frame | None = None
+    seq: int = 0
     source: Connection | None = None
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -26,63 +33,83 @@ class _Stream:
 class Frames:
     """One slot per headset, latest wins; a viewer that is behind skips."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, thumbnails: Thumbnails) -> None:
+        self._connections = hub.connections
+        self._clock = hub.clock
+        self._counts = hub.metrics.frames
+        self._thumbnails = thumbnails
         self._streams: dict[str, _Stream] = {}
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
         self._interval_s = hub.settings.frame_batch_interval_ms / 1000
-        self._dropped = hub.metrics.frames_dropped
 
     @handles(catalogue.HEADSET_FRAME)
-    async def receive(self, connection: Connection, data: str) -> None:
-        """Take a frame, and send it as soon as the pace allows."""
-        device_id = identified(connection)
+    def receive(self, connection: Connection, data: str | bytes) -> None:
+        """Take a frame that was decoded: text, or JPEG in binary."""
+        self._offer(connection, self._clock.monotonic(), b"", data)
+
+    def receive_raw(self, connection: Connection, packet: bytes, now: float) -> None:
+        """Take a packet for which ``is_plain_string`` holds."""
+        self._offer(connection, now, packet, b"")
+
+    def _offer(
+        self, connection: Connection, now: float, packet: bytes, decoded: str | bytes
+    ) -> None:
+        device_id = connection.device_id or identified(connection)
         stream = self._streams.get(device_id)
         if stream is None:
-            stream = _Stream(FramePacer(self._throttle_s, self._interval_s))
+            stream = _Stream(
+                device_id, device_room(device_id), FramePacer(self._throttle_s, self._interval_s)
+            )
             self._streams[device_id] = stream
-        now = self._hub.clock.monotonic()
-        if not stream.pacer.offer(now):
-            self._dropped.inc()
+        pacer = stream.pacer
+        if not pacer.offer(now):
+            self._counts.dropped += 1
             return
-        room = self._hub.connections.room(device_room(device_id))
-        if len(room) <= 1:
-            # Nobody but the headset itself: it costs nothing beyond reading it.
-            stream.pacer.gathered = 0
-            stream.frame = ""
+        stream.seq += 1
+        wanted = self._thumbnails.wants(device_id, now)
+        watched = len(self._connections.room(stream.room)) > 1  # by others than the headset itself
+        if wanted or watched:
+            frame = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
+        if wanted:
+            self._thumbnails.send(device_id, frame, now)
+        if not watched:
+            # It costs nothing beyond reading it.
+            pacer.gathered = 0
+            stream.frame = None
             return
-        if stream.frame:
-            self._dropped.inc()
-        stream.frame, stream.source = data, connection
-        if stream.timer is not None:
-            return
-        wait = stream.pacer.wait_s(now)
-        if wait <= 0:
-            self._send(device_id, stream)
-        else:
-            loop = asyncio.get_running_loop()
-            stream.timer = loop.call_later(wait, self._send, device_id, stream)
-
-    def _send(self, device_id: str, stream: _Stream) -> None:
-        stream.timer = None
-        hub = self._hub
-        frame, stream.frame = stream.frame, ""
-        if not frame:
-            return
-        viewers = []
-        for connection in hub.connections.room(device_room(device_id)):
-            if connection is stream.source:
-                continue
-            if hub.outbox.backlog(connection) > hub.settings.max_frame_batch_size:
-                self._dropped.inc()
+        if stream.frame is not None:
+            self._counts.dropped += 1
+        stream.frame, stream.source = frame, connection
+        if stream.timer is None:
+            wait = pacer.wait_s(now)
+            if wait <= 0:
+                self._send(stream, now)
             else:
-                viewers.append(connection)
-        hub.metrics.frame_batch_size.observe(stream.pacer.sent(hub.clock.monotonic()))
-        hub.outbox.send_encoded(
-            viewers,
-            catalogue.ON_HEADSET_FRAME_UPDATED,
-            encode(catalogue.ON_HEADSET_FRAME_UPDATED, frame),
-        )
+                loop = asyncio.get_running_loop()
+                stream.timer = loop.call_later(wait, self._boundary, stream)
+
+    def _boundary(self, stream: _Stream) -> None:
+        stream.timer = None
+        self._send(stream, self._clock.monotonic())
+
+    def _send(self, stream: _Stream, now: float) -> None:
+        frame, stream.frame = stream.frame, None
+        if frame is None:
+            return
+        counts, source = self._counts, stream.source
+        for viewer in self._connections.room(stream.room):
+            if viewer is source:
+                continue
+            packet = frame.v2(stream.device_id) if viewer.frames_v2 else frame.legacy()
+            # A viewer that is behind keeps one frame per headset: this one takes the place of
+            # the one that waited.
+            if packet is None or viewer.client.session.send(packet, stream):
+                counts.dropped += 1
+            elif viewer.frames_v2:
+                counts.sent_v2 += 1
+            else:
+                counts.sent += 1
+        counts.gathered(stream.pacer.sent(now))
 
     def forget(self, device_id: str) -> None:
         """The headset is gone."""

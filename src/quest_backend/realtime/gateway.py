@@ -1,24 +1,29 @@
 """Every event passes here once: known, within its rate, from the right role, of the right form."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 import structlog
 
-from quest_backend.protocol.catalogue import INBOUND
+from quest_backend.protocol.catalogue import HEADSET_FRAME, INBOUND
 from quest_backend.protocol.errors import ErrorCode, InvalidPayload
 from quest_backend.protocol.events import SENDERS, DeviceType, Inbound
 from quest_backend.protocol.limits import DEFAULT_RATE
 from quest_backend.realtime.connections import Connection
+from quest_backend.realtime.frame_packets import RAW_PREFIX, is_plain_string
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.rates import RateWindows
+from quest_backend.sockets.session import TOO_SLOW
+from quest_backend.sockets.socketio import Client, ConnectRefused
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Identity, InvalidToken, Tokens
 
 log = structlog.get_logger()
 
-Handler = Callable[..., Awaitable[Any]]
+# What waits for nothing is a plain function: it runs as the packet comes, without a task.
+Handler = Callable[..., Any]
 Lifecycle = Callable[[Connection], Awaitable[None]]
 
 
@@ -28,6 +33,13 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class RawFrames(Protocol):
+    """What takes frames that were not decoded."""
+
+    def receive_raw(self, connection: Connection, packet: bytes, now: float) -> None:
+        """A frame of the form that ``is_plain_string`` says."""
 
 
 def handles(event: Inbound) -> Callable[[Handler], Handler]:
@@ -49,6 +61,7 @@ class Gateway:
         tokens: Tokens,
         features: Iterable[object],
         *,
+        frames: RawFrames,
         opened: Lifecycle,
         closed: Lifecycle,
     ) -> None:
@@ -56,6 +69,8 @@ class Gateway:
         self._tokens = tokens
         self._opened = opened
         self._closed = closed
+        self._counters: dict[str, Any] = {}
+        self.frames = frames
         self.handlers: dict[str, Handler] = {}
         for feature in features:
             for name in dir(type(feature)):
@@ -64,48 +79,56 @@ class Gateway:
                 if isinstance(event, Inbound):
                     self.handlers[event.name] = handler
 
-    def authenticate(self, environ: dict[str, Any], auth: Any) -> Identity | None:
-        """Who connects: ``auth.token``, or query ``token`` for old clients. None: nobody known.
+    # -- Door --------------------------------------------------------------------------------------
+
+    raw_prefixes: tuple[bytes, ...] = (RAW_PREFIX,)
+
+    def authenticate(self, client: Client, auth: Any, query: str) -> None:
+        """Who connects: ``auth.token``, or query ``token`` for old clients.
 
         Raises:
-            ConnectionRefusedError: no valid token, and one is needed.
+            ConnectRefused: no valid token, and one is needed.
         """
-        token = auth.get("token") if isinstance(auth, dict) else None
+        auth = auth if isinstance(auth, dict) else {}
+        token = auth.get("token")
         if token is None:
-            token = parse_qs(environ.get("QUERY_STRING", "")).get("token", [None])[0]
+            token = parse_qs(query).get("token", [None])[0]
+        who: Identity | None = None
         try:
-            return self._tokens.read(token)
+            who = self._tokens.read(token)
         except InvalidToken as error:
-            if self._hub.settings.socket_auth == "optional":
-                return None
-            raise ConnectionRefusedError(
-                "Authentication failed: send a token of /auth/device-token as auth.token"
-            ) from error
-
-    async def opened(self, sid: str, eio_sid: str, who: Identity | None) -> None:
-        """A client has connected."""
-        connection = Connection(
-            sid=sid,
-            eio_sid=eio_sid,
+            if self._hub.settings.socket_auth != "optional":
+                raise ConnectRefused(
+                    "Authentication failed: send a token of /auth/device-token as auth.token"
+                ) from error
+        client.state = Connection(
+            client=client,
             # ':' is in no device id, so no token can be for somebody's anonymous socket.
-            identity=who.device_id if who else f"anonymous:{sid}",
+            identity=who.device_id if who else f"anonymous:{client.sid}",
             device_type=who.device_type if who else DeviceType.TABLET,
             authenticated=who is not None,
             opened_at=self._hub.clock.monotonic(),
             rates=RateWindows(self._hub.settings.rate_limit_multiplier),
+            frames_v2=auth.get("frames") == "v2",
         )
+
+    def opened(self, client: Client) -> Coroutine[Any, Any, None]:
+        """A client has connected."""
+        connection: Connection = client.state
         self._hub.connections.add(connection)
         self._count(connection, "connect")
-        await self._guard(connection, self._opened(connection))
+        return self._guard(connection, self._opened(connection))
 
-    async def closed(self, sid: str, reason: str) -> None:
+    async def closed(self, client: Client, reason: str) -> None:
         """A client is gone."""
-        connection = self._hub.connections.by_sid.get(sid)
-        if connection is None:
-            return
+        connection: Connection = client.state
         self._count(connection, "disconnect")
-        log.debug("socket_closed", sid=sid, identity=connection.identity, reason=reason)
-        self._hub.metrics.connection_duration.labels(connection.device_type).observe(
+        log.debug("socket_closed", sid=client.sid, identity=connection.identity, reason=reason)
+        metrics = self._hub.metrics
+        if reason == TOO_SLOW:
+            metrics.slow_clients.inc()
+            log.warning("slow_client_disconnected", identity=connection.identity)
+        metrics.connection_duration.labels(connection.device_type).observe(
             self._hub.clock.monotonic() - connection.opened_at
         )
         await self._guard(connection, self._closed(connection))
@@ -113,29 +136,53 @@ class Gateway:
     def _count(self, connection: Connection, event: str) -> None:
         self._hub.metrics.device_connections.labels(connection.device_type, event).inc()
 
-    def malformed(self, sid: str, problem: str) -> None:
+    def malformed(self, client: Client, problem: str) -> None:
         """Something that is no event."""
-        connection = self._hub.connections.by_sid.get(sid)
-        if connection is not None and self._within_rate(connection, "malformed", None):
+        connection: Connection = client.state
+        if self._within_rate(connection, "malformed", None):
             self._refuse(connection, "malformed", ErrorCode.INVALID_INPUT, problem)
 
-    async def event(self, sid: str, name: str, args: list[Any], ack_id: int | None) -> None:
+    def raw(self, client: Client, packet: bytes) -> bool:
+        """The hot path: a frame that need not be decoded, from a headset, within its rate."""
+        connection: Connection = client.state
+        if connection.device_type is not DeviceType.HEADSET or not is_plain_string(packet):
+            return False
+        event, now = HEADSET_FRAME, self._hub.clock.monotonic()
+        if not self._within_rate(connection, event.name, event, now):
+            return True
+        self._hub.metrics.frames.received += 1
+        try:
+            self.frames.receive_raw(connection, packet, now)
+        except Refused as error:
+            self._refuse(connection, event.name, error.code, str(error))
+        return True
+
+    def event(
+        self, client: Client, name: str, args: list[Any], ack_id: int | None
+    ) -> Coroutine[Any, Any, None] | None:
         """An event: refused with a reason, or handed to its feature."""
-        connection = self._hub.connections.by_sid.get(sid)
-        if connection is None:
-            return
-        reply = await self._reply(connection, name, args)
+        connection: Connection = client.state
+        reply = self._reply(connection, name, args)
+        if inspect.isawaitable(reply):
+            return self._acknowledge_later(connection, reply, ack_id)
         if ack_id is not None:
             self._hub.outbox.acknowledge(connection, ack_id, reply)
+        return None
 
-    async def _reply(self, connection: Connection, name: str, args: list[Any]) -> Any:
+    async def _acknowledge_later(
+        self, connection: Connection, reply: Awaitable[Any], ack_id: int | None
+    ) -> None:
+        answer = await reply
+        if ack_id is not None:
+            self._hub.outbox.acknowledge(connection, ack_id, answer)
+
+    def _reply(self, connection: Connection, name: str, args: list[Any]) -> Any:
+        """The ack's content, or something to await for it."""
         event = INBOUND.get(name)
         label = event.name if event else "unknown"
         if not self._within_rate(connection, label, event):
             return _failure("Rate limited", event, args)
-        metrics = self._hub.metrics
-        metrics.socket_messages.labels(label, "in").inc()
-        metrics.socket_events.labels(label).inc()
+        self._came(label)
         if event is None:
             return self._refuse(
                 connection, label, ErrorCode.INVALID_INPUT, f"Unknown event {name[:64]!r}"
@@ -151,11 +198,31 @@ class Gateway:
             values = event.parse(args)
         except InvalidPayload as error:
             return self._invalid(connection, event, args, error)
-        return await self._guard(connection, self.handlers[name](connection, *values), event, args)
+        try:
+            answer = self.handlers[name](connection, *values)
+        except Exception as error:  # noqa: BLE001 - ends this one event only; logged below
+            return self._failed(connection, error, event, args)
+        if inspect.isawaitable(answer):
+            return self._guard(connection, answer, event, args)
+        return answer
 
-    def _within_rate(self, connection: Connection, label: str, event: Inbound | None) -> bool:
+    def _came(self, label: str) -> None:
+        counters = self._counters.get(label)
+        if counters is None:
+            metrics = self._hub.metrics
+            counters = (
+                metrics.socket_messages.labels(label, "in"),
+                metrics.socket_events.labels(label),
+            )
+            self._counters[label] = counters
+        for counter in counters:
+            counter.inc()
+
+    def _within_rate(
+        self, connection: Connection, label: str, event: Inbound | None, now: float | None = None
+    ) -> bool:
         rate = event.rate if event else DEFAULT_RATE
-        if connection.rates.allow(label, rate, self._hub.clock.monotonic()):
+        if connection.rates.allow(label, rate, self._hub.clock.monotonic() if now is None else now):
             return True
         self._hub.metrics.refused_events.labels(label, "rate").inc()
         return False
@@ -199,28 +266,28 @@ class Gateway:
         args: list[Any] | None = None,
     ) -> Any:
         """Run a handler; whatever it raises ends this one event only."""
-        label = event.name if event else "connection"
         try:
             return await work
-        except InvalidPayload as error:
-            return self._refuse(connection, label, error.code, str(error), event, args)
-        except Refused as error:
-            return self._refuse(connection, label, error.code, str(error), event, args)
-        except StoreUnavailable:
+        except Exception as error:  # noqa: BLE001 - answered or logged below
+            return self._failed(connection, error, event, args)
+
+    def _failed(
+        self,
+        connection: Connection,
+        error: Exception,
+        event: Inbound | None,
+        args: list[Any] | None,
+    ) -> Any:
+        label = event.name if event else "connection"
+        if isinstance(error, InvalidPayload | Refused):
+            code, message = error.code, str(error)
+        elif isinstance(error, StoreUnavailable):
             log.warning("event_refused_store_away", event_name=label, sid=connection.sid)
-            return self._refuse(
-                connection,
-                label,
-                ErrorCode.UNAVAILABLE,
-                "The state store is down; try again shortly",
-                event,
-                args,
-            )
-        except Exception:
-            log.exception("event_failed", event_name=label, sid=connection.sid)
-            return self._refuse(
-                connection, label, ErrorCode.INTERNAL_ERROR, "Internal error", event, args
-            )
+            code, message = ErrorCode.UNAVAILABLE, "The state store is down; try again shortly"
+        else:
+            log.error("event_failed", event_name=label, sid=connection.sid, exc_info=error)
+            code, message = ErrorCode.INTERNAL_ERROR, "Internal error"
+        return self._refuse(connection, label, code, message, event, args)
 
 
 def _failure(message: str, event: Inbound | None, args: list[Any]) -> dict[str, Any]:

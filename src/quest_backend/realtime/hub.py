@@ -11,11 +11,11 @@ from quest_backend import tasks
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import Device, FleetView
 from quest_backend.metrics import Metrics
-from quest_backend.protocol import catalogue
 from quest_backend.realtime.connections import DASHBOARDS, Connections
 from quest_backend.realtime.lists import ListBroadcaster
-from quest_backend.realtime.outbox import Outbox
+from quest_backend.realtime.outbox import Feed, Outbox
 from quest_backend.settings import Settings
+from quest_backend.state.audit import AuditTrail
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.telemetry import TelemetryWriter
@@ -33,8 +33,10 @@ class Hub:
     store: FleetStore
     sessions: SessionStore
     telemetry: TelemetryWriter
+    audit: AuditTrail
     connections: Connections
     outbox: Outbox
+    dashboards: Feed
     lists: ListBroadcaster
     metrics: Metrics
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -50,11 +52,8 @@ class Hub:
 
     def tell_dashboards(self, device_id: str) -> None:
         """Send a device's state as it is now."""
-        dashboards = self.connections.room(DASHBOARDS)
-        if dashboards:
-            self.outbox.send(
-                dashboards, catalogue.ON_DEVICE_TELEMETRY_UPDATED, self.view.state(device_id)
-            )
+        if self.connections.room(DASHBOARDS):
+            self.dashboards.send(device_id, self.view.state(device_id))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside; a failure is logged."""

@@ -23,7 +23,9 @@ class Locks:
         hub.committed(devices)
         for device in devices:
             hub.connections.watch(connection.identity, device.device_id)
-        for outcome in outcomes:
+        for device_id, outcome in zip(device_ids, outcomes, strict=True):
+            if outcome == "free":
+                hub.audit.note(connection.identity, "lock", device_id)
             won = "true" if outcome in ("free", "mine") else "false"
             hub.metrics.lock_operations.labels("lock", won).inc()
         return outcomes
@@ -34,6 +36,7 @@ class Locks:
         hub.committed(devices)
         for device in devices:
             hub.connections.unwatch(connection.identity, device.device_id)
+            hub.audit.note(connection.identity, "unlock", device.device_id)
             hub.metrics.lock_operations.labels("unlock", "true").inc()
         return sorted(device.device_id for device in devices)
 

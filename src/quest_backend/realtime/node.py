@@ -14,6 +14,8 @@ from quest_backend.realtime.presence import Presence
 from quest_backend.realtime.recording import Recording
 from quest_backend.realtime.sessions import Sessions
 from quest_backend.realtime.telemetry import Telemetry
+from quest_backend.realtime.thumbnails import Thumbnails
+from quest_backend.realtime.uploads import UploadNews
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Tokens
 
@@ -27,18 +29,26 @@ class Node:
         self.sessions = Sessions(hub, self.recording)
         self.presence = Presence(hub, self.recording, self.sessions)
         self.telemetry = Telemetry(hub, self.recording)
-        self.frames = Frames(hub)
+        self.thumbnails = Thumbnails(hub)
+        self.frames = Frames(hub, self.thumbnails)
+        self.uploads = UploadNews(hub, self.sessions)
         features = [
             self.presence,
             self.telemetry,
             self.frames,
+            self.thumbnails,
             Locks(hub),
             self.recording,
             self.sessions,
             Dashboards(hub),
         ]
         self.gateway = Gateway(
-            hub, tokens, features, opened=self.presence.opened, closed=self._closed
+            hub,
+            tokens,
+            features,
+            frames=self.frames,
+            opened=self.presence.opened,
+            closed=self._closed,
         )
         missing = INBOUND.keys() - self.gateway.handlers.keys()
         if missing:
@@ -49,6 +59,7 @@ class Node:
 
     async def _closed(self, connection: Connection) -> None:
         device_id = connection.device_id
+        self.thumbnails.forget(connection)
         await self.presence.closed(connection)
         if device_id and self.hub.connections.headset(device_id) is None:
             self.frames.forget(device_id)

@@ -44,6 +44,7 @@ class Recording:
         outcome = decide(device, hub.connections.lead_sid(connection), command)
         if outcome is Outcome.SEND and device is not None:
             await self.send([device], command)
+            hub.audit.note(connection.identity, f"recording.{command}", device_id)
         if outcome in (Outcome.SEND, Outcome.ALREADY):
             return {"success": True, "deviceId": device_id}
         hub.outbox.send(connection, catalogue.ON_RECORDING_DENIED, {"deviceId": device_id})
@@ -57,6 +58,9 @@ class Recording:
         outcomes = {device_id: decide(devices.get(device_id), lead, command) for device_id in held}
         await self.send([devices[d] for d, what in outcomes.items() if what is Outcome.SEND],
                         command)  # fmt: skip
+        for device_id, what in outcomes.items():
+            if what is Outcome.SEND:
+                hub.audit.note(connection.identity, f"recording.{command}", device_id)
         results: dict[str, dict[str, Any]] = {
             device_id: {"success": True}
             if outcome in (Outcome.SEND, Outcome.ALREADY)
@@ -104,6 +108,7 @@ class Recording:
             )
             return
         hub.outbox.send(headset, catalogue.ON_TABLET_RECORDING_TOGGLED)
+        hub.audit.note(connection.identity, "recording.toggle", device_id)
 
     @handles(catalogue.TABLET_TOGGLE_ALL_RECORDING)
     async def toggle_all(self, connection: Connection) -> None:
@@ -113,6 +118,7 @@ class Recording:
             headset = hub.connections.headset(device_id)
             if headset is not None:
                 hub.outbox.send(headset, catalogue.ON_TABLET_RECORDING_TOGGLED)
+                hub.audit.note(connection.identity, "recording.toggle", device_id)
 
     @handles(catalogue.TABLET_GET_RECORDING_STATUS)
     async def status(self, connection: Connection, device_id: str) -> None:

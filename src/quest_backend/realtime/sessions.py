@@ -24,6 +24,7 @@ from quest_backend.realtime.recording import Recording
 log = structlog.get_logger()
 
 _COMMIT_TRIES = 5
+_FOLLOWING = {("completed", True): Action.UPLOAD, ("uploading", False): Action.UPLOADED}
 
 
 class Sessions:
@@ -60,6 +61,7 @@ class Sessions:
             hub.connections.watch(connection.identity, device_id)
         hub.metrics.sessions_created.inc()
         log.info("session_created", session=session_id, devices=len(members))
+        hub.audit.note(connection.identity, "session.create", session_id, " ".join(sorted(members)))
         body: dict[str, Any] = {
             "sessionId": session_id,
             "deviceIds": [device_id for device_id in wanted if device_id in members],
@@ -92,6 +94,7 @@ class Sessions:
         except SessionRefused as refusal:
             self._refuse(connection, str(refusal), sessionId=session_id)
             return
+        self._hub.audit.note(connection.identity, f"session.{action}", session_id)
         if action is Action.START:
             await self._started(connection, session)
         elif action is Action.PAUSE:
@@ -105,9 +108,36 @@ class Sessions:
     async def end_for(self, session_id: str) -> None:
         """End a session whose tablet does not come back. Nothing happens to an ended one."""
         try:
-            await self._ended(await self._advance(session_id, Action.END, None))
+            ended = await self._advance(session_id, Action.END, None)
         except SessionRefused:
             return
+        self._hub.audit.note("server", "session.end", session_id, "its tablet did not come back")
+        await self._ended(ended)
+
+    async def follow_uploads(self, session_id: str) -> None:
+        """Make an ended session ``uploading`` while a headset uploads, and ``completed`` after.
+
+        A headset's change of status changes the session's revision, so that what is committed
+        here was decided on what is true.
+
+        Raises:
+            SessionRefused: it kept changing.
+        """
+        hub = self._hub
+        for _ in range(_COMMIT_TRIES):
+            before = await hub.sessions.load(session_id)
+            if before is None:
+                return
+            parts = await hub.sessions.device_statuses(before)
+            uploading = any(part["uploadStatus"] == "uploading" for part in parts)
+            action = _FOLLOWING.get((before.status, uploading))
+            if action is None:
+                return
+            after = advance(before, action, hub.clock.iso())
+            if await hub.sessions.save(before, after) is not None:
+                log.info("session_uploads", session=session_id, status=after.status)
+                return
+        raise SessionRefused("Session is changing; try again", session_id)
 
     async def _advance(self, session_id: str, action: Action, identity: str | None) -> Session:
         """Read, decide, commit; again when somebody else committed in between.

@@ -1,6 +1,7 @@
 """Telemetry, status and logs of headsets."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
@@ -29,7 +30,7 @@ class Telemetry:
         self._sample_at: dict[str, float] = {}
 
     @handles(catalogue.DEVICE_TELEMETRY)
-    async def receive(self, connection: Connection, sent: dict[str, Any]) -> None:
+    def receive(self, connection: Connection, sent: dict[str, Any]) -> Awaitable[None] | None:
         """A headset's telemetry of itself."""
         hub = self._hub
         device_id = identified(connection)
@@ -44,7 +45,7 @@ class Telemetry:
         named = hub.view.name(device_id)
         device = hub.view.seen(device_id, now, telemetry)
         if device is None:
-            return
+            return None
         if hub.view.name(device_id) != named:
             hub.view.version += 1
             hub.lists.changed()
@@ -55,14 +56,14 @@ class Telemetry:
             and not connection.heard_recording.is_set()
             and telemetry["isRecording"] != device.is_recording
         ):
-            await self._recording.report(connection, telemetry["isRecording"])
-        await self._sample(device_id)
+            return self._recording.report(connection, telemetry["isRecording"])
+        monotonic = hub.clock.monotonic()
+        if monotonic < self._sample_at.get(device_id, 0):
+            return None
+        self._sample_at[device_id] = monotonic + HISTORY_SAMPLE_S
+        return self._sample(device_id)
 
     async def _sample(self, device_id: str) -> None:
-        now = self._hub.clock.monotonic()
-        if now < self._sample_at.get(device_id, 0):
-            return
-        self._sample_at[device_id] = now + HISTORY_SAMPLE_S
         # With the name as shown then.
         telemetry = self._hub.view.state(device_id)["telemetry"]
         if telemetry is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
 from quest_backend.simulator.client import SimulatedClient
+from quest_backend.simulator.uploads import Recorder
 
 _TELEMETRY_S = 1.0
 # What a headset takes from the command to its first written frame.
@@ -22,9 +23,10 @@ class SimulatedHeadset(SimulatedClient):
 
     def __init__(
         self, url: str, device_id: str, token: str, transports: list[str], *,
-        frames: list[str], fps: float, seed: int,
+        frames: list[str], fps: float, seed: int, encoders: asyncio.Semaphore | None = None,
     ) -> None:  # fmt: skip
         super().__init__(url, device_id, token, transports)
+        self.recorder = Recorder(url, device_id, token, encoders) if encoders else None
         self.recording = False
         self.identified = False
         self.frames_sent = 0
@@ -56,12 +58,16 @@ class SimulatedHeadset(SimulatedClient):
             return
         self.commands += 1
         await asyncio.sleep(_RECORDING_DELAY_S)
+        if self.recorder is not None and wanted != self.recording:
+            (self.recorder.begin if wanted else self.recorder.end)()
         self.recording = wanted
         await self.send(catalogue.HEADSET_RECORDING_STATE, wanted)
 
     def crash(self) -> None:
         """Forget what it was doing, as an app that is started again."""
         self.recording = False
+        if self.recorder is not None:
+            self.recorder.forget()
 
     def run(self) -> None:
         """Start streaming."""
@@ -72,6 +78,8 @@ class SimulatedHeadset(SimulatedClient):
         """Stop streaming and leave."""
         for task in self._tasks:
             task.cancel()
+        if self.recorder is not None:
+            await self.recorder.stop()
         await super().stop()
 
     async def _stream(self) -> None:
@@ -148,6 +156,7 @@ class SimulatedTablet(SimulatedClient):
         self.pictures: set[int] = set()
         self.recording: set[str] = set()
         self.locks: dict[str, str] = {}
+        self.uploads: dict[tuple[str, str], str] = {}
 
     async def on_event(self, name: str, args: tuple[Any, ...]) -> None:
         """Look at what comes."""
@@ -159,6 +168,9 @@ class SimulatedTablet(SimulatedClient):
             (self.recording.add if change["isRecording"] else self.recording.discard)(
                 change["deviceId"]
             )
+        elif name == catalogue.ON_UPLOAD_PROGRESS.name:
+            part = args[0]
+            self.uploads[part["sessionId"], part["deviceId"]] = part["uploadStatus"]
         elif name == catalogue.ON_DEVICE_LOCKS_UPDATED.name:
             self.locks = {row["deviceId"]: row.get("lockedByTabletId", "") for row in args[0]}
 

@@ -97,4 +97,8 @@ class LiveSummary:
 def _state(headset: SimulatedHeadset) -> str:
     if not headset.connected:
         return "[yellow]✗ offline[/]"
-    return "[red]● recording[/]" if headset.recording else "[dim]○ idle[/]"
+    if headset.recording:
+        return "[red]● recording[/]"
+    if headset.recorder is not None and headset.recorder.progress is not None:
+        return f"[cyan]↑ upload {headset.recorder.progress:.0%}[/]"
+    return "[dim]○ idle[/]"

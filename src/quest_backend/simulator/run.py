@@ -27,6 +27,8 @@ from quest_backend.simulator.report import Report
 _PARALLEL = 32
 # So many different scenes; further headsets show one of them again.
 _SCENES = 8
+# So many recordings are encoded at a time: each takes a core.
+_ENCODERS = 2
 
 
 class Scenario(StrEnum):
@@ -58,6 +60,7 @@ class SimulatorOptions:
     scenario: Scenario = Scenario.SESSION
     seed: int = 1
     live: bool = True
+    uploads: bool = True
     enrollment_key: str | None = None
     locked_per_tablet: int = 4
     device_prefix: str = "SIMQUEST"
@@ -134,10 +137,12 @@ async def _cast(
             *(token(device_id, DeviceType.TABLET) for device_id in tablet_ids)
         )
         dashboard_token = await token(dashboard_id, DeviceType.DASHBOARD)
+    encoders = asyncio.Semaphore(_ENCODERS) if options.uploads else None
     headsets = [
         SimulatedHeadset(
             options.url, device_id, its_token, options.transports,
             frames=scenes[index % len(scenes)], fps=options.fps, seed=options.seed + index,
+            encoders=encoders,
         )
         for index, (device_id, its_token) in enumerate(
             zip(headset_ids, headset_tokens, strict=True)
@@ -182,10 +187,14 @@ def _look(
     report.expect("dashboard sees all online", online == ids, f"{len(online)} of {len(ids)}")
     errors = [error for client in (*headsets, *tablets, dashboard) for error in client.errors]
     report.expect("no event was refused", not errors, errors[:3] or "none")
+    recorders = [headset.recorder for headset in headsets if headset.recorder is not None]
+    failed = [failure for recorder in recorders for failure in recorder.failed]
+    report.expect("no upload failed", not failed, failed[:3] or "none")
     sent = sum(headset.frames_sent for headset in headsets)
     report.numbers |= {
         "run": f"{seconds:.1f} s",
         "frames sent": str(sent),
         "previews to tablets": str(sum(tablet.frames for tablet in tablets)),
+        "files uploaded": str(sum(len(recorder.uploaded) for recorder in recorders)),
         "reconnects": str(sum(headset.reconnects for headset in headsets)),
     }

@@ -36,6 +36,7 @@ class Stage:
 
 # A demo may run for days.
 _EXPECTATIONS_KEPT = 50
+_UPLOAD_S = 60.0
 # Wi-Fi that flaps is gone for 1 to 5 s; in a short run for at most a quarter of what is left.
 _AWAY_S = (1.0, 5.0)
 
@@ -81,6 +82,18 @@ async def _close(stage: Stage, tablet: SimulatedTablet, session_id: str,
     stopped = await eventually(lambda: not any(headset.recording for headset in mine))
     stage.report.expect("all headsets stopped", stopped)
     await tablet.ask(catalogue.TABLET_UNLOCK_ALL_DEVICES, catalogue.ON_ALL_DEVICES_UNLOCKED)
+    recorders = [headset.recorder for headset in mine if headset.recorder is not None]
+    if recorders:
+        arrived = await eventually(
+            lambda: all(
+                not recorder.busy
+                and tablet.uploads.get((session_id, recorder.device_id)) == "completed"
+                for recorder in recorders
+            ),
+            _UPLOAD_S,
+        )
+        files = sum(len(recorder.uploaded) for recorder in recorders)
+        stage.report.expect("all recordings arrive", arrived, f"{files} files")
 
 
 async def session(stage: Stage) -> None:

@@ -6,7 +6,10 @@ SESSIONS = "sessions"
 TABLETS = "tablets"
 TABLET_GRACE = "grace:tablets"
 HEADSET_GRACE = "grace:headsets"
+UPLOADS = "uploads"
 REVISION = "fleet:revision"
+PAIRED_TABLETS = "paired_tablets"
+AUDIT = "audit"
 
 QA_SESSIONS = "qa_sessions"
 QA_TOTALS = "qa_totals"
@@ -55,3 +58,43 @@ def tablet_sessions(identity: str) -> str:
 def node(node_id: str) -> str:
     """String, a few heartbeats: this server is alive."""
     return f"node:{node_id}"
+
+
+def tablet(identity: str) -> str:
+    """Hash: the tablet's newest socket, its node, and what it watches."""
+    return f"tablet:{identity}"
+
+
+def pairing(code: str) -> str:
+    """String, 5 min: the name of the tablet that this code pairs, once."""
+    return f"pairing:{code}"
+
+
+def device_sessions(device_id: str) -> str:
+    """Sorted set by Unix ms, 7 days: sessions that the device was put into."""
+    return f"device_sessions:{device_id}"
+
+
+def upload(upload_id: str) -> str:
+    """Hash, a day longer than uploads may take: one upload."""
+    return f"upload:{upload_id}"
+
+
+def upload_lock(upload_id: str) -> str:
+    """String, 150 s: somebody completes or aborts this upload."""
+    return f"upload_lock:{upload_id}"
+
+
+def upload_poll(upload_id: str) -> str:
+    """String, seconds: a node has just asked the store how far this upload is."""
+    return f"upload_poll:{upload_id}"
+
+
+def upload_folder(folder: str) -> str:
+    """Hash, 30 days: whose folder it is, its uploads, what was stored."""
+    return f"upload_folder:{folder}"
+
+
+def upload_place(device_id: str, asked: str) -> str:
+    """String, 30 days: the folder that this device's recording of this second was given."""
+    return f"upload_place:{device_id}:{asked}"

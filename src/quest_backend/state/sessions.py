@@ -28,6 +28,7 @@ def session_of(fields: dict[str, str]) -> Session:
         created_at=fields["createdAt"],
         started_at=fields.get("startedAt", ""),
         ended_at=fields.get("endedAt", ""),
+        discarded_at=fields.get("discardedAt", ""),
         metadata=orjson.loads(fields.get("metadata") or "{}"),
         locks_taken=tuple(orjson.loads(fields.get("locksTaken") or "[]")),
         revision=int(fields.get("rev", 0)),
@@ -83,6 +84,12 @@ class SessionStore:
             now=self._clock.iso(),
         )
         return [device_of(row) for row in answer[1]] if answer else None
+
+    async def discard(self, session_id: str) -> str:
+        """Mark a session as not to be used; when it was first marked."""
+        client, key = self._valkey.client, keys.session(session_id)
+        await self._valkey.call(client.hsetnx(key, "discardedAt", self._clock.iso()))
+        return str(await self._valkey.call(client.hget(key, "discardedAt")))
 
     async def of_tablet(self, identity: str) -> list[Session]:
         """The tablet's sessions that are not completed, newest first."""

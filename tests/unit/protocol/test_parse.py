@@ -88,6 +88,8 @@ def test_arguments_of_events_without_payload_are_ignored(name: str) -> None:
 
 GOOD: list[tuple[str, list[Any]]] = [
     ("headset-frame", ["x"]),
+    ("headset-frame", [b"\xff\xd8"]),
+    ("headset-frame", [b"x" * 1_048_576]),
     ("headset-frame", ["x" * 1_048_576]),
     ("headset-status", [""]),
     ("headset-status", ['{"fps":72}']),
@@ -97,6 +99,8 @@ GOOD: list[tuple[str, list[Any]]] = [
     ("headset-recording-state", [False]),
     ("tablet-lock-devices", [[]]),
     ("tablet-lock-devices", [["a", "b", "a"]]),
+    ("dashboard-watch", [[]]),
+    ("dashboard-watch", [["a", "x" * 64]]),
     ("tablet-sync-metadata", ["x" * 102_400, None]),
     ("tablet-sync-metadata", [EURO * 34_133, "x" * 64]),
 ]
@@ -116,7 +120,17 @@ def test_further_arguments_are_ignored() -> None:
 
 
 BAD_BY_EVENT: dict[str, list[Any]] = {
-    "headset-frame": ["", "x" * 1_048_577, EURO * 349_526, SURROGATE, 1, b"x", None, ["x"]],
+    "headset-frame": [
+        "",
+        "x" * 1_048_577,
+        EURO * 349_526,
+        SURROGATE,
+        1,
+        None,
+        ["x"],
+        b"",
+        b"x" * 1_048_577,
+    ],
     "headset-status": [
         "x" * 10_241,
         EURO * 3414,
@@ -127,6 +141,7 @@ BAD_BY_EVENT: dict[str, list[Any]] = {
         None,
     ],
     "headset-recording-state": [1, 0, "true", "", None, NAN, [True], {}],
+    "dashboard-watch": ["a", {"a": 1}, ["a", ""], ["a", 1], ["x" * 65], [["a"]], 3, None],
     "tablet-lock-devices": [
         "a",
         {"a": 1},

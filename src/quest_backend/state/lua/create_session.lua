@@ -16,6 +16,9 @@ for _, id in ipairs(members) do
   redis.call('SET', 'device_session:' .. id, a.session, 'EX', a.session_ttl)
   redis.call('HSET', devices, id .. ':isRecording', redis.call('HGET', 'device:' .. id, 'isRecording') or '0',
     id .. ':frameCount', '0', id .. ':uploadProgress', '0', id .. ':uploadStatus', 'pending')
+  redis.call('ZADD', 'device_sessions:' .. id, a.now_ms, a.session)
+  redis.call('ZREMRANGEBYRANK', 'device_sessions:' .. id, 0, -51)
+  redis.call('EXPIRE', 'device_sessions:' .. id, a.session_ttl)
   touch(id)
 end
 for _, id in ipairs(taken) do take(id, socket) end

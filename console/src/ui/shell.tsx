@@ -1,0 +1,69 @@
+import { IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconVideo } from "@tabler/icons-react";
+import type { ComponentType, ReactNode } from "react";
+import { Link, useLocation } from "wouter";
+
+import { recordedMs, useCapture } from "../capture/store";
+import icon from "../icon.svg";
+import { useConnection } from "../live/connection";
+import { useNow } from "../live/now";
+import { clock, duration, plural } from "./format";
+import styles from "./shell.module.css";
+
+const PAGES: { to: string; label: string; icon: ComponentType<{ "aria-hidden": true }> }[] = [
+  { to: "/capture", label: "Capture", icon: IconVideo },
+  { to: "/fleet", label: "Fleet", icon: IconDeviceVisionPro },
+  { to: "/settings", label: "Settings", icon: IconSettings },
+];
+
+export function Shell({ children }: { children: ReactNode }) {
+  const [at] = useLocation();
+  return (
+    <div className={styles.shell}>
+      <nav className={styles.nav} aria-label="Pages">
+        <div className={styles.logo}>
+          <img src={icon} alt="" />
+        </div>
+        {PAGES.map(({ to, label, icon: Icon }) => (
+          <Link key={to} to={to} className={styles.link} aria-current={at.startsWith(to) ? "page" : undefined}>
+            <Icon aria-hidden />
+            {label}
+          </Link>
+        ))}
+      </nav>
+      <div className={styles.content}>
+        <ConnectionBanner />
+        {!at.startsWith("/capture") && <RecordingBar />}
+        <main className={styles.main}>{children}</main>
+      </div>
+    </div>
+  );
+}
+
+/** Everything below it is as it was when the connection was lost. */
+function ConnectionBanner() {
+  const { status, lostAt } = useConnection();
+  const now = useNow();
+  if (status !== "lost" || lostAt === null) return null;
+  return (
+    <div className={styles.banner} role="alert">
+      <IconPlugConnectedX aria-hidden />
+      <span>
+        No connection to the server for {duration(Math.max(0, now - lostAt))}. Trying again; headsets keep
+        recording meanwhile. What you see is not live.
+      </span>
+    </div>
+  );
+}
+
+/** On every other page: this tablet is in the middle of a take. */
+function RecordingBar() {
+  const { session, timing } = useCapture();
+  const now = useNow();
+  if (session === null || session.status === "pending") return null;
+  return (
+    <Link to="/capture" className={styles.recording} data-paused={session.status === "paused"}>
+      <strong>{session.status === "paused" ? "Paused" : "Recording"}</strong> {clock(recordedMs(timing, now))} on{" "}
+      {plural(session.deviceIds.length, "headset")}: go to the take
+    </Link>
+  );
+}

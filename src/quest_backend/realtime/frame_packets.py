@@ -1,0 +1,98 @@
+"""One frame on the wire, in both forms: base64 text as the schema has it, and binary."""
+
+import base64
+
+import numpy as np
+
+from quest_backend.protocol import catalogue
+from quest_backend.protocol.limits import MAX_FRAME_BYTES
+from quest_backend.realtime.outbox import encode
+from quest_backend.sockets.packets import Outgoing
+
+RAW_PREFIX = b'42["%s",' % catalogue.HEADSET_FRAME.name.encode()
+_OUT_PREFIX = b'42["%s",' % catalogue.ON_HEADSET_FRAME_UPDATED.name.encode()
+_FIRST = len(RAW_PREFIX) + 1
+_SIGNED = np.dtype(np.int8)
+_least = np.minimum.reduce
+
+
+def is_plain_string(packet: bytes) -> bool:
+    """Whether ``packet`` is ``RAW_PREFIX``, one JSON string of a frame's size without escapes, `]`.
+
+    Such a packet is what a JSON decoder would say it is, so it can be passed on unread. Anything
+    else, valid or not, is for the decoder.
+    """
+    end = len(packet) - 2
+    if not (
+        _FIRST < end <= _FIRST + MAX_FRAME_BYTES
+        and packet[_FIRST - 1] == 0x22
+        and packet.endswith(b'"]')
+    ):
+        return False
+    # No quote can end the string early, no backslash can escape the last one.
+    return (
+        packet.find(b'"', _FIRST, end) < 0
+        and packet.find(b"\\", _FIRST, end) < 0
+        # RFC 8259, 7: control characters must be escaped. As signed numbers, bytes beyond ASCII
+        # are negative, so one pass finds both.
+        and bool(_least(np.frombuffer(packet, _SIGNED)) >= 0x20)
+    )
+
+
+class Frame:
+    """One picture in the form it came in; the other form is made when somebody needs it.
+
+    ``came`` is a packet for which ``is_plain_string`` holds, decoded text, or JPEG bytes.
+    """
+
+    __slots__ = ("_came", "_legacy", "_packet", "_v2", "arrived_at", "seq")
+
+    def __init__(
+        self, seq: int, arrived_at: float, *, packet: bytes = b"", came: str | bytes = b""
+    ) -> None:
+        self.seq = seq
+        self.arrived_at = arrived_at  # Unix seconds
+        self._packet = packet
+        self._came = came
+        self._legacy: Outgoing | None = None
+        self._v2: Outgoing | None = None
+
+    def legacy(self) -> Outgoing:
+        """For clients of the schema: ``on-headset-frame-updated (base64)``."""
+        if self._legacy is None:
+            if self._packet:
+                rest = memoryview(self._packet)[_FIRST - 1 :]
+                self._legacy = Outgoing(_OUT_PREFIX, rest)
+            elif isinstance(self._came, bytes):
+                self._legacy = Outgoing(_OUT_PREFIX, b'"', base64.b64encode(self._came), b'"]')
+            else:
+                self._legacy = encode(catalogue.ON_HEADSET_FRAME_UPDATED, self._came)
+        return self._legacy
+
+    def v2(self, device_id: str) -> Outgoing | None:
+        """``on-headset-frame (deviceId, seq, sentAtMs, jpeg)``; None when it is no base64."""
+        if self._v2 is None:
+            jpeg = self._jpeg_bytes()
+            if not jpeg:
+                return None
+            sent_at_ms = int(self.arrived_at * 1000)
+            self._v2 = encode(catalogue.ON_HEADSET_FRAME, device_id, self.seq, sent_at_ms, jpeg)
+        return self._v2
+
+    def _jpeg_bytes(self) -> bytes:
+        if self._packet:
+            return _decoded(self._packet[_FIRST:-2].decode())
+        return self._came if isinstance(self._came, bytes) else _decoded(self._came)
+
+
+def _decoded(text: str) -> bytes:
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):  # RFC 2397
+            return b""
+    # Some encoders break lines, as MIME has it (RFC 2045, 6.8).
+    text = text.replace("\r", "").replace("\n", "")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""

@@ -1,0 +1,1 @@
+"""Socket.IO: WebSocket frames, Engine.IO sessions, Socket.IO packets. Knows no fleet."""

@@ -1,0 +1,1 @@
+"""Recordings in S3: uploads, presigned URLs, folder reservation, the embedded store."""

@@ -1,0 +1,390 @@
+"""The bucket, over any S3: multipart control and single objects.
+
+What each call needs: docs/storage.md.
+
+Bodies of parts never pass here: headsets send them to presigned URLs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import structlog
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+from yarl import URL
+
+from quest_backend.storage.presign import Credentials, Presigner
+
+log = structlog.get_logger()
+
+_CONNECT_S = 3.0
+_CALL_S = 60.0
+_PAGE = 1000
+# Where recordings may be written; no object ever comes of it.
+_PROBE_KEY = "sessions/.upload-check"
+_PIECE_BYTES = 256 * 1024
+_MAX_PARTS = 10_000
+
+
+class ObjectStoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
+    """The object store did not answer, or could not do it now. Try again."""
+
+
+class ObjectStoreFull(ObjectStoreUnavailable):
+    """The object store has no room."""
+
+
+class NoSuchUpload(Exception):  # noqa: N818 - an answer
+    """The store knows no such unfinished upload (any more)."""
+
+
+class PartsRefused(Exception):  # noqa: N818 - an answer
+    """The store does not make an object of these parts; the message is its own."""
+
+
+class BucketError(Exception):
+    """The bucket cannot be used; one clear line that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stored part. ``etag`` is without quotes."""
+
+    number: int
+    etag: str
+    size: int
+    stored_at: float = 0.0  # Unix seconds
+    checksums: dict[str, str] = field(default_factory=dict)
+
+    def checksum(self, algorithm: str) -> str:
+        """The store's own checksum, base64; '' where it has none."""
+        return self.checksums.get(algorithm, "")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as the store has it. ``etag`` is without quotes."""
+
+    size: int
+    etag: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+
+    def checksum(self, algorithm: str) -> str:
+        """The store's own checksum of the whole object, base64; '' where it has none."""
+        return self.checksums.get(algorithm, "")
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that was begun and neither completed nor aborted."""
+
+    key: str
+    upload_id: str
+    begun_at: float  # Unix seconds
+
+
+class ObjectStore:
+    """One bucket. Open it before use.
+
+    Args:
+        bucket: its name.
+        region: for signatures.
+        endpoint: ``scheme://host[:port]`` of an S3-compatible server; None for AWS.
+        credentials: None takes them from where AWS's own tools do.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        region: str,
+        endpoint: str | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.bucket = bucket
+        self.region = region
+        self._given_endpoint = endpoint
+        self._credentials = credentials
+        self._session = AioSession()
+        self._client: Any = None
+        self._http: aiohttp.ClientSession | None = None
+        self._stack = contextlib.AsyncExitStack()
+
+    @property
+    def endpoint(self) -> str:
+        """Where the store is."""
+        return self._given_endpoint or f"https://s3.{self.region}.amazonaws.com"
+
+    async def open(self) -> None:
+        """Make the client; nothing is sent yet."""
+        given = self._credentials
+        self._client = await self._stack.enter_async_context(
+            self._session.create_client(
+                "s3",
+                region_name=self.region,
+                endpoint_url=self.endpoint,
+                aws_access_key_id=given.access_key if given else None,
+                aws_secret_access_key=given.secret_key if given else None,
+                aws_session_token=(given.session_token or None) if given else None,
+                config=AioConfig(
+                    signature_version="s3v4",
+                    s3={"addressing_style": "path"},
+                    # S3-compatible servers know not all of AWS's newer checksums.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    connect_timeout=_CONNECT_S,
+                    read_timeout=_CALL_S,
+                    retries={"mode": "standard", "max_attempts": 3},
+                    max_pool_connections=32,
+                ),
+            )
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._stack.aclose()
+        if self._http is not None:
+            await self._http.close()
+
+    async def presigner(self) -> Presigner:
+        """A signer with the credentials as they are now: those of a role change every few hours."""
+        if self._credentials is not None:
+            return Presigner(self._credentials, self.region)
+        found = await self._session.get_credentials()
+        if found is None:
+            raise ObjectStoreUnavailable("no AWS credentials")
+        frozen = await found.get_frozen_credentials()
+        return Presigner(
+            Credentials(frozen.access_key, frozen.secret_key, frozen.token or ""), self.region
+        )
+
+    async def _call(self, operation: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
+        """One call, bounded in time.
+
+        Raises:
+            ObjectStoreUnavailable: no answer, or the store has trouble of its own.
+            NoSuchUpload, PartsRefused: as they say.
+            ClientError: any other refusal.
+        """
+        try:
+            async with asyncio.timeout(_CALL_S):
+                return await operation(Bucket=self.bucket, **arguments)
+        except ClientError as error:
+            raise _meaning(error) from error
+        except (BotoCoreError, OSError, TimeoutError) as error:
+            raise ObjectStoreUnavailable(f"the object store does not answer: {error}") from error
+
+    async def make_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        with contextlib.suppress(ClientError):
+            await self._call(self._client.head_bucket)
+            return
+        await self._call(self._client.create_bucket)
+        log.info("bucket_created", bucket=self.bucket)
+
+    async def check(self) -> None:
+        """Whether the bucket is there and takes uploads: begins one and throws it away.
+
+        It also makes botocore read what it reads at the first call of each kind, which would
+        hold the event loop for a tenth of a second in the middle of the day.
+
+        Raises:
+            BucketError: it is not; in one line.
+        """
+        try:
+            await self._call(self._client.list_objects_v2, MaxKeys=1)
+            await self.head(_PROBE_KEY)
+            upload_id = await self.begin(_PROBE_KEY, "text/plain", {"quest-probe": "1"})
+            await self.parts(_PROBE_KEY, upload_id)
+            await self.abort(_PROBE_KEY, upload_id)
+        except ClientError as error:
+            raise BucketError(self._complaint(error)) from error
+        except ObjectStoreUnavailable as error:
+            raise BucketError(f"S3 at {self.endpoint} cannot be reached: {error}") from error
+
+    def _complaint(self, error: ClientError) -> str:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        where = f"bucket {self.bucket!r} at {self.endpoint}"
+        if code in ("NoSuchBucket", "404"):
+            return f"{where} does not exist; create it, or set S3_BUCKET_NAME"
+        if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            return f"{where}: {code}; the credentials need what docs/storage.md lists"
+        if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
+            return f"{where} is not in AWS_REGION {self.region!r}"
+        return f"{where}: {error}"
+
+    async def ping(self) -> None:
+        """Raises ObjectStoreUnavailable when the bucket cannot be read."""
+        try:
+            await self._call(self._client.head_bucket)
+        except ClientError as error:
+            raise ObjectStoreUnavailable(self._complaint(error)) from error
+
+    async def begin(self, key: str, content_type: str, metadata: dict[str, str]) -> str:
+        """Begin a multipart upload; its id."""
+        answer = await self._call(
+            self._client.create_multipart_upload,
+            Key=key,
+            ContentType=content_type,
+            Metadata=metadata,
+        )
+        return str(answer["UploadId"])
+
+    async def parts(self, key: str, upload_id: str, at_most: int = _MAX_PARTS) -> list[Part]:
+        """Stored parts by number; every one, unless ``at_most`` is less.
+
+        SeaweedFS keeps every version of a part that was sent again, and lists them all.
+
+        Raises:
+            NoSuchUpload: completed, aborted or never begun.
+        """
+        found: list[Part] = []
+        marker = 0
+        while True:
+            page = await self._call(
+                self._client.list_parts,
+                Key=key,
+                UploadId=upload_id,
+                PartNumberMarker=marker,
+                MaxParts=min(_PAGE, at_most),
+            )
+            rows = page.get("Parts", [])
+            found.extend(
+                Part(
+                    row["PartNumber"],
+                    row["ETag"].strip('"'),
+                    row["Size"],
+                    row["LastModified"].timestamp(),
+                    _checksums(row),
+                )
+                for row in rows
+            )
+            if not page.get("IsTruncated") or not rows or len(found) >= at_most:
+                return sorted(found, key=lambda part: (part.number, part.stored_at))
+            marker = rows[-1]["PartNumber"]
+
+    async def put_part(self, key: str, upload_id: str, number: int, body: bytes) -> Part:
+        """Store one part of an upload.
+
+        Raises:
+            ObjectStoreUnavailable: it was not stored.
+        """
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=_CALL_S * 5, sock_connect=_CONNECT_S)
+            )
+        # By a URL of our own: aiobotocore would hash ten megabytes on the event loop.
+        sign = (await self.presigner()).part_url(
+            self.endpoint, self.bucket, key, upload_id, datetime.now(UTC), 3600
+        )
+        headers = {"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"}
+        try:
+            async with self._http.put(
+                URL(sign(number), encoded=True), data=_pieces(body), headers=headers
+            ) as answer:
+                text = await answer.text(errors="replace")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ObjectStoreUnavailable(f"the object store does not answer: {error}") from error
+        if answer.status != 200:
+            raise ObjectStoreUnavailable(f"the store did not take a part: {text[:200]}")
+        return Part(number, answer.headers["ETag"].strip('"'), len(body))
+
+    async def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
+        """Make the object of its parts; its ETag without quotes.
+
+        Raises:
+            NoSuchUpload: completed, aborted or never begun.
+            PartsRefused: the store does not take these parts.
+        """
+        rows = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+        answer = await self._call(
+            self._client.complete_multipart_upload,
+            Key=key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": rows},
+        )
+        return str(answer["ETag"]).strip('"')
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """Throw an unfinished upload away; one that is gone already is fine."""
+        with contextlib.suppress(NoSuchUpload):
+            await self._call(self._client.abort_multipart_upload, Key=key, UploadId=upload_id)
+
+    async def head(self, key: str) -> StoredObject | None:
+        """The object, or None."""
+        try:
+            answer = await self._call(self._client.head_object, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return None
+            raise
+        return StoredObject(
+            size=answer["ContentLength"],
+            etag=answer["ETag"].strip('"'),
+            metadata={str(k).lower(): str(v) for k, v in answer.get("Metadata", {}).items()},
+            # A composite checksum is one of the parts' checksums, not of the object.
+            checksums={} if answer.get("ChecksumType") == "COMPOSITE" else _checksums(answer),
+        )
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that is gone already is fine."""
+        await self._call(self._client.delete_object, Key=key)
+
+    async def keys_from(self, prefix: str, start: str, count: int = _PAGE) -> list[str]:
+        """At most ``count`` keys under ``prefix``, in order, those after ``start``."""
+        page = await self._call(
+            self._client.list_objects_v2,
+            Prefix=prefix,
+            StartAfter=start,
+            MaxKeys=count,
+        )
+        return [row["Key"] for row in page.get("Contents", [])]
+
+    async def unfinished(self, prefix: str) -> AsyncIterator[UnfinishedUpload]:
+        """Every unfinished upload under ``prefix``, ours or not."""
+        markers: dict[str, str] = {}
+        while True:
+            page = await self._call(
+                self._client.list_multipart_uploads, Prefix=prefix, MaxUploads=_PAGE, **markers
+            )
+            rows = page.get("Uploads", [])
+            for row in rows:
+                yield UnfinishedUpload(row["Key"], row["UploadId"], row["Initiated"].timestamp())
+            if not page.get("IsTruncated") or not rows:
+                return
+            markers = {
+                "KeyMarker": page.get("NextKeyMarker", rows[-1]["Key"]),
+                "UploadIdMarker": page.get("NextUploadIdMarker", rows[-1]["UploadId"]),
+            }
+
+
+async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
+    view = memoryview(body)
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield view[start : start + _PIECE_BYTES]
+
+
+def _checksums(answer: dict[str, Any]) -> dict[str, str]:
+    names = ("CRC64NVME", "SHA256")
+    return {name: answer[f"Checksum{name}"] for name in names if answer.get(f"Checksum{name}")}
+
+
+def _meaning(error: ClientError) -> Exception:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    message = str(error.response.get("Error", {}).get("Message", code))
+    if code == "NoSuchUpload":
+        return NoSuchUpload(message)
+    if code in ("InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"):
+        return PartsRefused(message)
+    if status == 507 or "no space" in message.lower() or "no writable volumes" in message.lower():
+        return ObjectStoreFull("the object store has no room")
+    if status >= 500 or code in ("SlowDown", "RequestTimeout", "Throttling"):
+        return ObjectStoreUnavailable(f"the object store has trouble: {code}")
+    return error  # type: ignore[no-any-return]  # botocore publishes no types
