@@ -20,6 +20,7 @@ from load import Load, LoadFailed, write_tokens
 from load import run as run_load
 from report import Row
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 EXAMPLES = """examples:
@@ -90,7 +91,7 @@ class Bench:
                 yield lambda result: progress.console.print(f"{what}  {result}", highlight=False)
         except (LoadFailed, servers.ServerFailed) as error:
             self.failures.append(f"{what}: {error}")
-            self.say.print(f"[red]{what} failed:[/] {error}", highlight=False)
+            self.say.print(f"[red]{what} failed:[/] {escape(str(error))}", highlight=False)
 
 
 def simple_cases(bench: Bench) -> None:
@@ -231,7 +232,7 @@ def measure(bench: Bench) -> int:
             "are to be had on a machine that does nothing else."
         )
     for failure in bench.failures:
-        bench.say.print(f"[red]failed:[/] {failure}", highlight=False)
+        bench.say.print(f"[red]failed:[/] {escape(failure)}", highlight=False)
     for name, value in report.ratios(rows):
         print(f"ratio {name} {value:.3f}")
     return 1 if bench.failures or not rows else 0

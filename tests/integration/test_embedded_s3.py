@@ -95,7 +95,7 @@ async def test_objects_and_credentials_survive_a_restart(tmp_path: Path) -> None
 async def test_a_crashed_store_is_restarted_with_its_objects(tmp_path: Path) -> None:
     async with started(tmp_path) as (child, store):
         await put(store, b"kept")
-        before = child.pid
+        before, endpoint = child.pid, child.endpoint
         assert before is not None
         os.kill(before, signal.SIGKILL)
         await until(lambda: child.pid not in (None, before))
@@ -108,6 +108,7 @@ async def test_a_crashed_store_is_restarted_with_its_objects(tmp_path: Path) -> 
                     await asyncio.sleep(0.05)
         assert found is not None
         assert found.size == 4
+        assert child.endpoint == endpoint
 
 
 async def test_only_signed_requests_to_the_s3_port_see_an_object(tmp_path: Path) -> None:

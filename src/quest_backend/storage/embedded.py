@@ -6,6 +6,7 @@ the ports of its inner servers want tokens that only they can make (``security.t
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -22,6 +23,7 @@ from quest_backend.supervised import ChildError, SupervisedChild
 REGION = "us-east-1"
 _HOST = "127.0.0.1"
 _PROBE_S = 1.0
+_PORT_RANGE = range(20_000, 32_000)
 # What Go's collector aims at; the store caches nothing that it could not read again.
 _MEMORY_LIMIT_MIB = 512
 _PORTS = ("master", "volume", "filer", "s3", "admin")
@@ -71,6 +73,8 @@ class EmbeddedS3(SupervisedChild):
         return self.endpoint
 
     def _prepare(self) -> None:
+        # Once: a store that is started again has to be where its clients know it.
+        self._choose_ports()
         self.credentials = self._kept_credentials()
         keys = {
             name: secrets.token_urlsafe(32)
@@ -111,7 +115,6 @@ class EmbeddedS3(SupervisedChild):
         self._ports = last
 
     def _command(self) -> list[str]:
-        self._choose_ports()
         data = self._dir / "data"
         data.mkdir(exist_ok=True, mode=0o700)
         options = {
@@ -181,11 +184,11 @@ def _is_free(port: int) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((_HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Free ports below those that systems give to outgoing connections."""
+    found: list[int] = []
+    for port in random.sample(_PORT_RANGE, len(_PORT_RANGE)):
+        if _is_free(port):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise EmbeddedS3Error(f"no {count} free ports on {_HOST}")
