@@ -22,12 +22,13 @@ from quest_backend.api import (
     fleet,
     forms,
     operations,
+    qa,
     sessions,
     tablets,
     uploads,
 )
 from quest_backend.api.access import HttpLimiter
-from quest_backend.api.context import Context
+from quest_backend.api.context import Context, Quality
 from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
@@ -40,6 +41,7 @@ from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.outbox import Feed, Outbox
+from quest_backend.realtime.quality import QualityNews
 from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
@@ -47,6 +49,9 @@ from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.audit import AuditTrail
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
+from quest_backend.state.qa import QaStore
+from quest_backend.state.qa_lists import QaLists
+from quest_backend.state.qa_news import QaNews
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
@@ -161,12 +166,18 @@ def build(settings: Settings, made: Secrets) -> Server:
             await revocation.load()
             hub.spawn(revocation.keep())
             hub.spawn(hub.audit.keep_writing())
+            quality = Quality(QaStore(valkey, hub.clock, settings.qa_judge), QaLists(valkey))
+            news = QaNews(valkey, timeout_s)
+            await news.ready()
+            hub.spawn(QualityNews(hub, news).keep_telling())
+            hub.spawn(quality.store.keep_judging())
             app.state.context = Context(
                 settings=settings,
                 tokens=tokens,
                 node=node,
                 revocation=revocation,
                 storage=storage,
+                qa=quality,
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
@@ -218,7 +229,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, console):
+    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, qa, console):
         rest.include_router(module.router)
     return rest
 

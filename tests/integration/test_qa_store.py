@@ -11,9 +11,11 @@ from recordings import SESSION
 
 from quest_backend.clock import Clock
 from quest_backend.qa.aggregates import Totals, share_of
+from quest_backend.qa.judge import Judge
 from quest_backend.qa.recording import missing
 from quest_backend.qa.report import SessionQA
 from quest_backend.qa.score import score_session
+from quest_backend.qa.verdict import BUILT_IN
 from quest_backend.state.qa import Put, QaStore, fingerprint
 from quest_backend.state.valkey import StoreUnavailable, Valkey
 
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.asyncio
 
 EMPTY = score_session(SESSION, missing(), None)
 NOW = 1_770_388_252_123
+STANDARD_JUDGE = Judge.of(BUILT_IN, "standard")
 
 
 def session(session_id: str = SESSION, score: float = 90.0) -> SessionQA:
@@ -32,10 +35,10 @@ def session(session_id: str = SESSION, score: float = 90.0) -> SessionQA:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[QaStore]:
+async def opened(url: str, judge: Judge = STANDARD_JUDGE) -> AsyncIterator[QaStore]:
     valkey = Valkey(url, 2)
     try:
-        yield QaStore(valkey, Clock())
+        yield QaStore(valkey, Clock(), judge)
     finally:
         await valkey.close()
 

@@ -10,11 +10,21 @@ from quest_backend.metrics import Metrics
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
+from quest_backend.state.qa import QaStore
+from quest_backend.state.qa_lists import QaLists
 from quest_backend.storage.service import Storage
 from quest_backend.tokens import Tokens
 
 if TYPE_CHECKING:
     from quest_backend.api.access import HttpLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What is measured of recordings, and the lists of it."""
+
+    store: QaStore
+    lists: QaLists
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class Context:
     node: Node
     revocation: Revocation
     storage: Storage
+    qa: Quality
     metrics: Metrics
     limiter: "HttpLimiter"
     dependencies: dict[str, Callable[[], Awaitable[None]]]

@@ -1,12 +1,13 @@
 """Overview and averages over all sessions, kept as running sums.
 
-Everything is a whole number (scores in hundredths), so sums never drift: adding a session and taking
-it away again gives exactly what was there before, in any order.
+Everything is a whole number (scores in hundredths), so sums never drift: adding a session and
+taking it away again gives exactly what was there before, in any order.
 """
 
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from quest_backend.qa.report import SessionQA
 from quest_backend.qa.rounding import rounded

@@ -1,9 +1,8 @@
 """Confidence and flags over time, with few enough points for a chart or a line of text."""
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from quest_backend.qa.measures import FLAG_NAMES
 from quest_backend.qa.recording import BoolArray, FloatArray, Recording

@@ -13,11 +13,23 @@ AUDIT = "audit"
 
 QA_SESSIONS = "qa_sessions"
 QA_TOTALS = "qa_totals"
+QA_NEWS = "qa_news"
+QA_RULES = "qa_rules"
 
 
 def qa_session(session_id: str) -> str:
     """Hash, no end: what was measured of a recording, and of which version of its files."""
     return f"qa_session:{session_id}"
+
+
+def qa_review(session_id: str) -> str:
+    """Hash, no end: what a person decided on a recording, and on which version of its files."""
+    return f"qa_review:{session_id}"
+
+
+def qa_list(order: str, verdict: str, review: str) -> str:
+    """Sorted set, all with score 0: recordings by date, or by their own score."""
+    return f"qa_list:{order}:{verdict}:{review}"
 
 
 def device(device_id: str) -> str:

@@ -1,20 +1,30 @@
 """What was measured of recordings, in Valkey: by version of the files, with running sums."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 import orjson
+import structlog
 
 from quest_backend.clock import Clock
 from quest_backend.qa.aggregates import Totals, share_of
+from quest_backend.qa.judge import Judge, wanted_profiles
 from quest_backend.qa.report import SessionQA
 from quest_backend.state import keys
-from quest_backend.state.valkey import Valkey
+from quest_backend.state.valkey import StoreUnavailable, Valkey
+
+log = structlog.get_logger()
 
 # Counts changes of what is measured: results of another version are measured anew.
 _MEASURES_VERSION = 1
 _AT_ONCE = 500
+# Reading and judging so many takes a thread a few milliseconds.
+_JUDGED_AT_ONCE = 50
+_EXTENDED = "extended"
+_AWAY_S = 5.0
 
 
 class Put(StrEnum):
@@ -26,11 +36,62 @@ class Put(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Which capture session a recording was made in, and who is to hear of it; '' for not known.
+
+    ``wanted`` are names of profiles that its session asks for.
+    """
+
+    capture_session: str = ""
+    device_id: str = ""
+    tablet: str = ""
+    wanted: tuple[str, ...] = ()
+
+    def written(self) -> str:
+        """As Valkey keeps it; '' when nothing is known."""
+        return orjson.dumps(self).decode() if self != Origin() else ""
+
+    @classmethod
+    def read(cls, text: str) -> "Origin":
+        """What ``written`` wrote."""
+        if not text:
+            return cls()
+        found = orjson.loads(text)
+        return cls(**{**found, "wanted": tuple(found["wanted"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A person's decision. ``stale``: the files have changed since."""
+
+    decision: str
+    reason: str
+    by: str
+    at: str
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result with what is known beside it."""
+
+    session: SessionQA
+    fingerprint: str
+    origin: Origin
+    review: Review | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Results in order of their session ids; ``after`` is where the next page starts, or None."""
 
-    sessions: tuple[SessionQA, ...]
+    kept: tuple[Kept, ...]
     after: str | None
+
+    @property
+    def sessions(self) -> tuple[SessionQA, ...]:
+        """The results alone."""
+        return tuple(each.session for each in self.kept)
 
 
 def fingerprint(data_etag: str | None, video_etag: str | None) -> str:
@@ -38,15 +99,27 @@ def fingerprint(data_etag: str | None, video_etag: str | None) -> str:
     return f"{_MEASURES_VERSION}:{data_etag or ''}:{video_etag or ''}"
 
 
-class QaStore:
-    """The results' truth. Every change is one script, so the sums always fit the results."""
+def _hundredths(score: float) -> str:
+    """A score in five digits, so that scores are in order as text."""
+    return f"{round(score * 100):05}"
 
-    def __init__(self, valkey: Valkey, clock: Clock) -> None:
+
+class QaStore:
+    """The results' truth. Every change is one script, so sums and lists always fit the results.
+
+    Results are measurements. Verdicts are made of them: the lists have those of ``judge``, which
+    ``judge_again`` brings up to date after its rules have changed.
+    """
+
+    def __init__(self, valkey: Valkey, clock: Clock, judge: Judge) -> None:
         self._valkey = valkey
         self._clock = clock
+        self.judge = judge
 
     async def put(self, session: SessionQA, version: str, modified_ms: int) -> Put:
         """Keep a result; at once, and once, however often the same job is done.
+
+        What is new is told in the stream ``qa_news``.
 
         Args:
             session: what was measured.
@@ -57,6 +130,8 @@ class QaStore:
         Raises:
             StoreUnavailable: Valkey is away; put it again.
         """
+        origin = await self._origin(session["sessionId"])
+        measured: dict[str, Any] = dict(session)
         answer = await self._valkey.script(
             "qa_put",
             session=session["sessionId"],
@@ -64,14 +139,29 @@ class QaStore:
             modified=modified_ms,
             # Lua's own number to text would lose digits.
             modified_text=str(modified_ms),
-            result=orjson.dumps(session).decode(),
+            extended=orjson.dumps(measured.pop(_EXTENDED)).decode(),
+            result=orjson.dumps(measured).decode(),
+            score=_hundredths(session["overallQualityScore"]),
+            verdict=self.judge.decide(session, origin.wanted)["verdict"],
+            origin=origin.written(),
             share=asdict(share_of(session)),
             now=self._clock.iso(),
         )
         return Put(answer)
 
+    async def _origin(self, session_id: str) -> Origin:
+        """From its upload, which is known for some days, or as it was known before."""
+        known, capture, device_id, tablet, metadata = await self._valkey.script(
+            "qa_origin", session=session_id
+        )
+        if not device_id:
+            return Origin.read(known)
+        told = orjson.loads(metadata or b"{}")
+        wanted = wanted_profiles(told) if isinstance(told, dict) else []
+        return Origin(capture, device_id, tablet, tuple(wanted))
+
     async def remove(self, session_id: str) -> bool:
-        """Forget a session; whether it was there.
+        """Forget a session; whether it was there. Its review stays, should the files come back.
 
         Raises:
             StoreUnavailable: Valkey is away.
@@ -86,11 +176,34 @@ class QaStore:
         Raises:
             StoreUnavailable: Valkey is away.
         """
-        text = await self._valkey.call(
-            self._valkey.client.hget(keys.qa_session(session_id), "result")
+        found = await self.read([session_id])
+        return found[0].session if found else None
+
+    async def read(self, session_ids: Sequence[str]) -> list[Kept]:
+        """These results, without those that are not there.
+
+        Raises:
+            StoreUnavailable: Valkey is away.
+        """
+        rows = await self._valkey.script("qa_read", ids=list(session_ids))
+        return [kept for row in rows if (kept := _kept(row)) is not None]
+
+    async def review(
+        self, session_id: str, decision: str | None, reason: str, by: str
+    ) -> Review | None:
+        """Keep a decision on the files as they are now, or clear it; None if cleared.
+
+        Raises:
+            LookupError: no such recording.
+            StoreUnavailable: Valkey is away.
+        """
+        at = self._clock.iso()
+        found = await self._valkey.script(
+            "qa_review", session=session_id, decision=decision, reason=reason, by=by, at=at
         )
-        found: SessionQA | None = orjson.loads(text) if text else None
-        return found
+        if not found:
+            raise LookupError(session_id)
+        return Review(decision, reason, by, at) if decision else None
 
     async def fingerprints(self, session_ids: Sequence[str]) -> dict[str, str]:
         """Which versions were measured, of those sessions that were: a refresh reads the others.
@@ -125,16 +238,84 @@ class QaStore:
             StoreUnavailable: Valkey is away.
         """
         limit = max(1, min(limit, _AT_ONCE))
+        rows = await self._valkey.script("qa_read", after=_after(after), limit=limit)
+        kept = [each for row in rows if (each := _kept(row)) is not None]
+        return Page(tuple(kept), rows[-1][0] if len(rows) == limit else None)
+
+    async def stream(self, at_once: int = _AT_ONCE) -> AsyncIterator[list[str]]:
+        """The schema's part of every result, as JSON, ``at_once`` at a time, in order of their ids.
+
+        Raises:
+            StoreUnavailable: Valkey is away.
+        """
+        after = ""
+        while True:
+            last, *texts = await self._valkey.script(
+                "qa_stream", after=_after(after), limit=at_once
+            )
+            if texts:
+                yield texts
+            if not last:
+                return
+            after = last
+
+    async def judge_again(self) -> int:
+        """Bring the lists up to date with the judge's rules; how many results were judged.
+
+        Reads what is kept here, and no recording.
+
+        Raises:
+            StoreUnavailable: Valkey is away; start again.
+        """
         client = self._valkey.client
-        start = f"({after}" if after else "-"
-        ids = await self._valkey.call(
-            client.zrangebylex(keys.QA_SESSIONS, start, "+", start=0, num=limit)
-        )
-        if not ids:
-            return Page((), None)
-        pipe = client.pipeline(transaction=False)
-        for session_id in ids:
-            pipe.hget(keys.qa_session(session_id), "result")
-        texts = await self._valkey.call(pipe.execute())
-        found = tuple(orjson.loads(text) for text in texts if text)
-        return Page(found, ids[-1] if len(ids) == limit else None)
+        if await self._valkey.call(client.get(keys.QA_RULES)) == self.judge.rules:
+            return 0
+        judged, after = 0, ""
+        while True:
+            rows = await self._valkey.script("qa_read", after=_after(after), limit=_JUDGED_AT_ONCE)
+            for kept, verdict in await asyncio.to_thread(self._verdicts, rows):
+                judged += await self._valkey.script(
+                    "qa_judge",
+                    session=kept.session["sessionId"],
+                    fingerprint=kept.fingerprint,
+                    verdict=verdict,
+                )
+            if len(rows) < _JUDGED_AT_ONCE:
+                break
+            after = rows[-1][0]
+        await self._valkey.call(client.set(keys.QA_RULES, self.judge.rules))
+        return judged
+
+    async def keep_judging(self) -> None:
+        """``judge_again``, until Valkey lets it be done."""
+        while True:
+            try:
+                judged = await self.judge_again()
+            except StoreUnavailable as error:
+                log.warning("qa_judging_put_off", reason=str(error))
+                await asyncio.sleep(_AWAY_S)
+            else:
+                if judged:
+                    log.info("qa_judged_again", sessions=judged, rules=self.judge.rules)
+                return
+
+    def _verdicts(self, rows: list[Any]) -> list[tuple[Kept, str]]:
+        found = [kept for row in rows if (kept := _kept(row)) is not None]
+        return [(kept, self.judge.decide(kept.session, kept.origin.wanted)["verdict"])
+                for kept in found]  # fmt: skip
+
+
+def _after(session_id: str) -> str:
+    return f"({session_id}" if session_id else "-"
+
+
+def _kept(row: list[Any]) -> Kept | None:
+    _, (result, extended, version, origin), (decision, reason, by, at, files) = row
+    if not result:
+        return None
+    session: SessionQA = orjson.loads(result)
+    session["extended"] = orjson.loads(extended)
+    review = None
+    if decision:
+        review = Review(decision, reason, by, at, stale=files != version.partition(":")[2])
+    return Kept(session, version, Origin.read(origin), review)

@@ -332,6 +332,12 @@ class ObjectStore:
             checksums={} if answer.get("ChecksumType") == "COMPOSITE" else _checksums(answer),
         )
 
+    async def read_url(self, endpoint: str, key: str, expires_s: int) -> str:
+        """A URL that reads an object, also by range, of a store that is reached at ``endpoint``."""
+        signer = await self.presigner()
+        path = f"/{self.bucket}/{key}"
+        return signer.url("GET", endpoint, path, {}, datetime.now(UTC), expires_s)
+
     async def delete(self, key: str) -> None:
         """Delete an object; one that is gone already is fine."""
         await self._call(self._client.delete_object, Key=key)
