@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from quest_backend.jobs.queue import QaQueue
 from recordings import arrays, npz
 from support import Server, new_id
 from uploading import new_time, removed
@@ -15,6 +14,7 @@ from uploading import new_time, removed
 from quest_backend.api.qa_models import QAStatus
 from quest_backend.clock import Clock
 from quest_backend.jobs import messages
+from quest_backend.jobs.queue import QaQueue
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.recordings import FileType, key_of
 from quest_backend.qa.judge import Judge
