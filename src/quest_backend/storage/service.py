@@ -45,6 +45,7 @@ class Storage:
         clock: Clock,
         metrics: Metrics,
         changed: Callable[[str, str, UploadState, int, int], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -67,6 +68,7 @@ class Storage:
             lambda part: changed(
                 part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 

@@ -83,7 +83,8 @@ class Completed:
 class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
-    ``changed`` hears of every change in a session's part, and must not block.
+    ``changed`` hears of every change in a session's part, and must not block. ``stored`` hears of
+    the folder of every file that is whole; when it raises, the client is told to try again.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Uploads:
         metrics: Metrics,
         options: UploadOptions,
         changed: Callable[[SessionPart], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self.store = store
         self.records = records
@@ -102,6 +104,7 @@ class Uploads:
         self._clock = clock
         self._metrics = metrics
         self._changed = changed
+        self._stored = stored
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
@@ -318,6 +321,8 @@ class Uploads:
         if stored is None:
             raise ObjectStoreUnavailable("the store lost the object that it has just made")
         verified = await self._verify(record, stored, checksum)
+        # Before the upload counts as completed: what fails until then, the client repeats.
+        await self._stored(record.folder)
         await self._end(
             record, "completed", etag=etag, checksum=verified,
         )  # fmt: skip
