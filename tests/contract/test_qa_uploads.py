@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import TypeAdapter
 from support import TOKENS, Client, Server, dashboard, headset, tablet
 from uploading import new_time
 
@@ -115,7 +116,7 @@ async def test_a_scored_upload_has_a_chart_and_files_to_look_at(
             catalogue.ON_QA_COMPLETED, lambda told: told["sessionId"] == stamp, SECONDS
         )
     chart = (await answer(server, f"{stamp}/timeline")).json()
-    QATimeline.model_validate(chart)
+    TypeAdapter(QATimeline).validate_python(chart)
     assert (chart["frames"], chart["points"], chart["fps"]) == (900, 900, 30)
     assert all(len(lane["mean"]) == 900 for lane in (chart["left"], chart["right"]))
     extended = (await answer(server, stamp)).json()["extended"]
