@@ -48,6 +48,7 @@ class Storage:
         clock: Clock,
         metrics: Metrics,
         changed: Callable[[str, str, UploadState, int, int], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -73,6 +74,7 @@ class Storage:
             ),
             self.stats,
             self.check_room,
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 

@@ -85,7 +85,8 @@ class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
     ``changed`` hears of every change in a session's part, and must not block. ``check_room`` raises
-    ObjectStoreFull when so many more bytes do not fit.
+    ObjectStoreFull when so many more bytes do not fit. ``stored`` hears of the folder of every file
+    that is whole; when it raises, the client is told to try again.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Uploads:
         changed: Callable[[SessionPart], Awaitable[None]],
         stats: BucketStats,
         check_room: Callable[[int], None],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self.store = store
         self.records = records
@@ -108,6 +110,7 @@ class Uploads:
         self._changed = changed
         self._stats = stats
         self.check_room = check_room
+        self._stored = stored
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
@@ -329,8 +332,9 @@ class Uploads:
         if stored is None:
             raise ObjectStoreUnavailable("the store lost the object that it has just made")
         verified = await self._verify(record, stored, checksum)
-        # Before the end is noted: until then the client repeats what was not answered.
+        # Before the upload counts as completed: what fails until then, the client repeats.
         await self._stats.stored(record.key, stored.size)
+        await self._stored(record.folder)
         await self._end(
             record, "completed", etag=etag, checksum=verified,
         )  # fmt: skip

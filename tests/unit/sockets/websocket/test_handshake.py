@@ -87,7 +87,7 @@ async def test_requests(
     protocol: str, name: str, headers: dict[str, str | None], status: int
 ) -> None:
     echo = Echo()
-    async with asking(echo, upgrade(**headers), protocol) as peer:
+    async with asking(echo, upgrade("/", **headers), protocol) as peer:
         got, answer = await peer.head()
         assert got == DIFFERS.get((protocol, name), status)
         if got == 101:
