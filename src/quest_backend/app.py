@@ -45,8 +45,11 @@ from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.audit import AuditTrail
+from quest_backend.state.bus import Bus
+from quest_backend.state.changes import Changes
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
+from quest_backend.state.nodes import NodeRegistry
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
@@ -129,6 +132,7 @@ def build(settings: Settings, made: Secrets) -> Server:
         children = Children(settings)
         url = await children.start()
         timeout_s = settings.redis_timeout_ms / 1000
+        node_id = _node_id(settings.data_dir)
         valkey = Valkey(
             url,
             timeout_s,
@@ -136,13 +140,14 @@ def build(settings: Settings, made: Secrets) -> Server:
                 "device_ttl": DEVICE_STATE_TTL_S,
                 "session_ttl": SESSION_TTL_S,
                 "lock_ttl": settings.lock_ttl_seconds,
+                "origin": node_id,
             },
         )
         storage: Storage | None = None
         try:
             await valkey.ping()
-            hub = _hub(settings, valkey, metrics)
-            node = Node(hub, tokens)
+            hub = _hub(settings, valkey, metrics, node_id)
+            node = Node(hub, tokens, Bus(url, timeout_s, f"node:{node_id}".encode()))
             server.node = node
             doors["/"] = node.gateway
             storage = Storage(
@@ -223,12 +228,11 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
     return rest
 
 
-def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
+def _hub(settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str) -> Hub:
     clock = Clock()
     view = FleetView()
     connections = Connections()
     outbox = Outbox(metrics)
-    node_id = _node_id(settings.data_dir)
     return Hub(
         settings=settings,
         clock=clock,
@@ -237,6 +241,8 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
         sessions=SessionStore(valkey, clock),
         telemetry=TelemetryWriter(valkey, clock),
         audit=AuditTrail(valkey, clock),
+        changes=Changes(valkey, node_id, settings.redis_timeout_ms / 1000),
+        nodes=NodeRegistry(valkey, clock, node_id, settings.node_timeout_seconds),
         connections=connections,
         outbox=outbox,
         dashboards=Feed(

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         1500, ge=50, le=60_000, description="longest wait for an answer of Valkey"
     )
 
+    node_timeout_seconds: float = Field(
+        15, ge=1, le=600, description="a server that others do not hear of this long is dead"
+    )
+
     s3_bucket_name: str = Field(
         "turing-robotics-datahub",
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",

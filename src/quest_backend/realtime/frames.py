@@ -16,6 +16,7 @@ from quest_backend.realtime.frame_packets import Frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
+from quest_backend.realtime.relay import Relay
 from quest_backend.realtime.thumbnails import Thumbnails
 
 
@@ -33,11 +34,12 @@ class _Stream:
 class Frames:
     """One slot per headset, latest wins; a viewer that is behind skips."""
 
-    def __init__(self, hub: Hub, thumbnails: Thumbnails) -> None:
+    def __init__(self, hub: Hub, thumbnails: Thumbnails, relay: Relay) -> None:
         self._connections = hub.connections
         self._clock = hub.clock
         self._counts = hub.metrics.frames
         self._thumbnails = thumbnails
+        self._relay = relay
         self._streams: dict[str, _Stream] = {}
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
         self._interval_s = hub.settings.frame_batch_interval_ms / 1000
@@ -57,17 +59,17 @@ class Frames:
         device_id = connection.device_id or identified(connection)
         stream = self._streams.get(device_id)
         if stream is None:
-            stream = _Stream(
-                device_id, device_room(device_id), FramePacer(self._throttle_s, self._interval_s)
-            )
-            self._streams[device_id] = stream
+            stream = self._streams[device_id] = self._new(device_id)
         pacer = stream.pacer
         if not pacer.offer(now):
             self._counts.dropped += 1
             return
         stream.seq += 1
         wanted = self._thumbnails.wants(device_id, now)
-        watched = len(self._connections.room(stream.room)) > 1  # by others than the headset itself
+        watched = (
+            len(self._connections.room(stream.room)) > 1  # by others than the headset itself
+            or device_id in self._relay.frames_wanted
+        )
         if wanted or watched:
             frame = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
         if wanted:
@@ -96,7 +98,13 @@ class Frames:
         frame, stream.frame = stream.frame, None
         if frame is None:
             return
-        counts, source = self._counts, stream.source
+        self._show(stream, frame, stream.source)
+        if stream.device_id in self._relay.frames_wanted:
+            self._relay.frame(stream.device_id, frame)
+        self._counts.gathered(stream.pacer.sent(now))
+
+    def _show(self, stream: _Stream, frame: Frame, source: Connection | None) -> None:
+        counts = self._counts
         for viewer in self._connections.room(stream.room):
             if viewer is source:
                 continue
@@ -109,7 +117,26 @@ class Frames:
                 counts.sent_v2 += 1
             else:
                 counts.sent += 1
-        counts.gathered(stream.pacer.sent(now))
+
+    def from_elsewhere(self, device_id: str, frame: Frame) -> None:
+        """Show a frame of a headset on another node, which has paced it."""
+        if self._connections.headset(device_id) is not None:
+            return  # it is here by now
+        stream = self._streams.get(device_id)
+        if stream is None:
+            stream = self._streams[device_id] = self._new(device_id)
+        now = self._clock.monotonic()
+        if self._thumbnails.wants(device_id, now):
+            self._thumbnails.send(device_id, frame, now)
+        self._show(stream, frame, None)
+
+    def preview_from_elsewhere(self, device_id: str, frame: Frame) -> None:
+        """Show a picture of a headset on another node to fleet pages."""
+        self._thumbnails.send(device_id, frame, self._clock.monotonic())
+
+    def _new(self, device_id: str) -> _Stream:
+        pacer = FramePacer(self._throttle_s, self._interval_s)
+        return _Stream(device_id, device_room(device_id), pacer)
 
     def forget(self, device_id: str) -> None:
         """The headset is gone."""
