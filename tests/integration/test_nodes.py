@@ -2,52 +2,26 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from support import Client, Server, dashboard, headset, tablet
+from cluster import frames_until, is_recording, nodes
+from support import Server, dashboard, headset, tablet
 
 from quest_backend.protocol import catalogue
-from quest_backend.protocol.events import Outbound
 
 pytestmark = pytest.mark.asyncio
 
 Pair = list[Server]
-TROUBLE = ("event_failed", "packet_failed", "background_work_failed", "change_failed",
-           "bus_message_left", "Traceback", "request_failed")  # fmt: skip
-
-
-def nodes(folder: Path, count: int, url: str, **env: str) -> Iterator[list[Server]]:
-    with ExitStack() as stack:
-        running = []
-        for number in range(count):
-            server = Server(
-                folder / f"node{number}", REDIS_URL=url, NODE_TIMEOUT_SECONDS="2", **env
-            )
-            stack.callback(_stop, server)
-            running.append(server)
-        for server in running:
-            server.spawn()
-        for server in running:
-            server.wait()
-        yield running
-    for server in running:
-        log = server.log.read_text()
-        for trouble in TROUBLE:
-            assert trouble not in log, log
-
-
-def _stop(server: Server) -> None:
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[list[Server]]:
-    yield from nodes(tmp_path_factory.mktemp("pair"), 2, valkey_url)
+    with nodes(tmp_path_factory.mktemp("pair"), 2, valkey_url) as both:
+        yield both
 
 
 async def test_a_tablet_leads_a_headset_on_another_node(pair: Pair) -> None:
@@ -90,20 +64,6 @@ async def test_a_tablet_leads_a_headset_on_another_node(pair: Pair) -> None:
         await quest.settled()
         await operator.settled()
         assert operator.seen(catalogue.ON_HEADSET_FRAME_UPDATED) == []
-
-
-def is_recording(device_id: str) -> Callable[[Any], bool]:
-    return lambda body: body == {"deviceId": device_id, "isRecording": True}
-
-
-async def frames_until(
-    quest: Client, viewer: Client, event: Outbound = catalogue.ON_HEADSET_FRAME_UPDATED
-) -> None:
-    """Send frames until the viewer has one: that it watches takes a moment to get around."""
-    async with asyncio.timeout(5):
-        while not viewer.seen(event):
-            await quest.send(catalogue.HEADSET_FRAME, "AAAA")
-            await asyncio.sleep(0.04)
 
 
 async def test_a_session_over_two_nodes(pair: Pair) -> None:
@@ -163,3 +123,115 @@ async def test_dashboards_of_every_node_see_the_whole_fleet(pair: Pair) -> None:
         )
     async with dashboard(here) as board:
         await board.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: name not in ids)
+
+
+async def test_two_tablets_on_two_nodes_never_both_win(pair: Pair) -> None:
+    there, here = pair
+    async with AsyncExitStack() as stack:
+        quests = [
+            await stack.enter_async_context(headset(pair[number % 2])) for number in range(50)
+        ]
+        ids = [quest.identity for quest in quests]
+        one = await stack.enter_async_context(tablet(there))
+        other = await stack.enter_async_context(tablet(here))
+        chance = random.Random(7)
+        wins = [0, 0]
+        for _ in range(200):
+            order = [chance.sample(ids, 50), chance.sample(ids, 25) + chance.sample(ids, 25)]
+            first, second = await asyncio.gather(
+                one.ask(catalogue.TABLET_LOCK_DEVICES, catalogue.ON_DEVICES_LOCKED, order[0]),
+                other.ask(catalogue.TABLET_LOCK_DEVICES, catalogue.ON_DEVICES_LOCKED, order[1]),
+            )
+            assert set(first["locked"]).isdisjoint(second["locked"])
+            assert set(first["locked"]) | set(second["locked"]) == set(ids)
+            wins[0] += len(first["locked"])
+            wins[1] += len(second["locked"])
+            for winner in (one, other):
+                await winner.ask(
+                    catalogue.TABLET_UNLOCK_ALL_DEVICES, catalogue.ON_ALL_DEVICES_UNLOCKED
+                )
+                winner.forget()
+        assert all(wins), wins
+        # Both nodes end up of one mind.
+        for viewer in (one, other):
+            await viewer.gets(
+                catalogue.ON_DEVICE_LOCKS_UPDATED,
+                lambda rows: all({"deviceId": name, "isLocked": False} in rows for name in ids),
+            )
+
+
+async def test_a_tablet_that_moves_to_another_node_keeps_lock_and_session(pair: Pair) -> None:
+    there, here = pair
+    async with headset(there) as quest, tablet(there) as operator:
+        created = await operator.ask(
+            catalogue.TABLET_CREATE_SESSION,
+            catalogue.ON_SESSION_CREATED,
+            {"deviceIds": [quest.identity]},
+        )
+        session = created["sessionId"]
+        await operator.ask(catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED, session)
+        await quest.send(catalogue.HEADSET_RECORDING_STATE, True)
+        operator.cut()
+        async with tablet(here, operator.identity) as moved:
+            await quest.gets(
+                catalogue.ON_DEVICE_LOCKS_UPDATED,
+                lambda rows: (
+                    {
+                        "deviceId": quest.identity,
+                        "isLocked": True,
+                        "lockedByTabletId": moved.sid,
+                    }
+                    in rows
+                ),
+            )
+            await frames_until(quest, moved)
+            active = await moved.ask(
+                catalogue.TABLET_GET_ACTIVE_SESSION, catalogue.ON_ACTIVE_SESSION
+            )
+            assert active["sessionId"] == session
+            await moved.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
+            await quest.gets(catalogue.ON_TABLET_STOP_RECORDING)
+
+
+async def test_of_a_tablets_two_sockets_on_two_nodes_either_leads(pair: Pair) -> None:
+    """Both may command; when the newer one goes, the older one keeps the lock."""
+    there, here = pair
+    async with headset(there) as quest, tablet(there) as older:
+        name = quest.identity
+        async with tablet(here, older.identity) as newer:
+            await newer.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: name in ids)
+            await older.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, name)
+            await older.gets(catalogue.ON_DEVICE_LOCKS_UPDATED, held_by(name, newer.sid))
+            for number, operator in enumerate((older, newer, older)):
+                command = (
+                    catalogue.TABLET_STOP_RECORDING
+                    if number % 2
+                    else catalogue.TABLET_START_RECORDING
+                )
+                reply = await operator.call(command, name)
+                assert reply["success"], reply
+        await older.gets(catalogue.ON_DEVICE_LOCKS_UPDATED, held_by(name, older.sid))
+        await frames_until(quest, older)
+
+
+def held_by(device_id: str, sid: str) -> Callable[[Any], bool]:
+    row = {"deviceId": device_id, "isLocked": True, "lockedByTabletId": sid}
+    return lambda rows: row in rows
+
+
+async def test_a_headset_that_identifies_on_another_node_takes_over(pair: Pair) -> None:
+    there, here = pair
+    async with headset(there) as old, tablet(there) as operator:
+        name = old.identity
+        await operator.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, name)
+        async with headset(here, name) as new:
+            refusal = await old.gets(catalogue.ERROR)
+            assert refusal["code"] == "REPLACED"
+            await frames_until(new, operator)
+            operator.forget()
+            await old.send(catalogue.HEADSET_FRAME, "AAAA")
+            assert await old.gets(catalogue.ERROR, lambda e: e["code"] == "NOT_IDENTIFIED")
+            await old.socket.disconnect()
+            await operator.call(catalogue.TABLET_START_RECORDING, name)
+            await new.gets(catalogue.ON_TABLET_START_RECORDING)
+            assert old.seen(catalogue.ON_TABLET_START_RECORDING) == []

@@ -64,11 +64,15 @@ class Liveness:
     async def keep_alive(self) -> None:
         """For ever: this node's heartbeat; then who is dead, and what connected clients hold."""
         nodes, clock = self._hub.nodes, self._hub.clock
+        away = False
         while True:
             try:
                 await self._beat()
+                away = False
             except StoreUnavailable as error:
-                log.warning("heartbeat_missed", reason=str(error))
+                if not away:
+                    log.warning("heartbeat_missed", reason=str(error))
+                away = True
                 # Until all that live have had time to say so, nobody counts as dead.
                 self._steady_since = clock.monotonic()
             await asyncio.sleep(nodes.timeout_s / _BEATS_PER_LIFE)

@@ -17,6 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from quest_backend import tasks
+from quest_backend.state.valkey import OUTAGES, is_outage
 
 log = structlog.get_logger()
 
@@ -112,7 +113,9 @@ class Bus:
             try:
                 await self._send(batch)
                 pause = _RETRY_FIRST_S
-            except (RedisError, OSError, TimeoutError) as error:
+            except OUTAGES as error:
+                if not is_outage(error):
+                    raise
                 if pause == _RETRY_FIRST_S:
                     log.warning("bus_cannot_publish", reason=str(error))
                 self.counts.lost += len(batch)
@@ -132,7 +135,7 @@ class Bus:
     async def subscribe(self, channels: frozenset[bytes]) -> None:
         """Hear exactly these channels from now on, also after a lost connection."""
         self._wanted = channels | self._own
-        with contextlib.suppress(RedisError, OSError, TimeoutError):  # the listener starts over
+        with contextlib.suppress(*OUTAGES):  # the listener starts over
             async with asyncio.timeout(self._timeout_s):
                 await self._catch_up()
 
@@ -158,7 +161,9 @@ class Bus:
                 await self._catch_up()
                 pause = _RETRY_FIRST_S
                 await self._hear(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
+            except OUTAGES as error:
+                if not is_outage(error):
+                    raise
                 if pause == _RETRY_FIRST_S:
                     log.warning("bus_cannot_listen", reason=str(error))
             finally:

@@ -19,10 +19,17 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
 
 
 _MAX_CONNECTIONS = 32
+OUTAGES = (RedisError, OSError, TimeoutError, RuntimeError)
 _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # So many calls in a row failed: for a moment others fail at once, instead of each waiting its time.
 _FAILURES = 2
 _PAUSE_S = 0.3
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether one of ``OUTAGES`` says that the connection is lost."""
+    # uvloop says so of a write to a connection that has just closed.
+    return not isinstance(error, RuntimeError) or "handler is closed" in str(error)
 
 
 @cache
@@ -69,7 +76,9 @@ class Valkey:
                 answer = await command
         except ResponseError:
             raise  # a bug of ours, not an outage
-        except (RedisError, OSError, TimeoutError) as error:
+        except OUTAGES as error:
+            if not is_outage(error):
+                raise
             self._failures += 1
             self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
