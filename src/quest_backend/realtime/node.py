@@ -81,7 +81,7 @@ class Node:
     async def start(self) -> None:
         """Recover what was, then keep the clocks running."""
         self.relay.start(
-            self.frames.from_elsewhere, self.frames.preview_from_elsewhere, self.thumbnails
+            self.frames.from_elsewhere, self.frames.picture_from_elsewhere, self.thumbnails
         )
         await self.liveness.recover()
         loop = asyncio.get_running_loop()
