@@ -1,6 +1,7 @@
 """The server, put together: stores, socket edge, REST edge, one ASGI app."""
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,6 +56,7 @@ from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
 from quest_backend.state.valkey import Valkey
 from quest_backend.storage.service import Storage, embedded_store
+from quest_backend.supervised import take_lock
 from quest_backend.tokens import Secrets, Tokens
 
 log = structlog.get_logger()
@@ -129,10 +131,14 @@ def build(settings: Settings, made: Secrets) -> Server:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _node_name(settings.data_dir) as node_id, serving(app, node_id):
+            yield
+
+    @asynccontextmanager
+    async def serving(app: FastAPI, node_id: str) -> AsyncIterator[None]:
         children = Children(settings)
         url = await children.start()
         timeout_s = settings.redis_timeout_ms / 1000
-        node_id = _node_id(settings.data_dir)
         valkey = Valkey(
             url,
             timeout_s,
@@ -147,7 +153,7 @@ def build(settings: Settings, made: Secrets) -> Server:
         try:
             await valkey.ping()
             hub = _hub(settings, valkey, metrics, node_id)
-            node = Node(hub, tokens, Bus(url, timeout_s, f"node:{node_id}".encode()))
+            node = Node(hub, tokens, Bus(url, timeout_s, f"node:{node_id}".encode(), metrics.bus))
             server.node = node
             doors["/"] = node.gateway
             storage = Storage(
@@ -261,13 +267,30 @@ def _live(node: Node) -> Live:
         active_sessions=lambda: node.active_sessions,
         dependencies_up=lambda: {"valkey": node.store_up},
         loop_tasks=lambda: len(asyncio.all_tasks()),
+        nodes=lambda: node.relay.nodes,
     )
 
 
-def _node_id(data_dir: Path) -> str:
-    """This server's name, the same after a restart."""
-    path = data_dir / "node-id"
-    if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
+@asynccontextmanager
+async def _node_name(data_dir: Path) -> AsyncIterator[str]:
+    """This server's name, the same after a restart, and no other server's meanwhile.
+
+    Raises:
+        DataDirInUseError: another server works there; with one name they would be one node.
+    """
+    lock = await take_lock(_node_file(data_dir), data_dir)
+    try:
+        yield _name_in(_node_file(data_dir))
+    finally:
+        os.close(lock)
+
+
+def _node_file(data_dir: Path) -> Path:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return data_dir / "node-id"
+
+
+def _name_in(path: Path) -> str:
+    if not path.read_text().strip():
         path.write_text(f"node-{secrets.token_hex(6)}\n")
     return path.read_text().strip()

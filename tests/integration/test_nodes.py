@@ -235,3 +235,33 @@ async def test_a_headset_that_identifies_on_another_node_takes_over(pair: Pair) 
             await operator.call(catalogue.TABLET_START_RECORDING, name)
             await new.gets(catalogue.ON_TABLET_START_RECORDING)
             assert old.seen(catalogue.ON_TABLET_START_RECORDING) == []
+
+
+async def test_two_servers_in_one_data_directory_are_refused(pair: Pair, valkey_url: str) -> None:
+    """They would have one name, and be one node to the others."""
+    there, _ = pair
+    second = Server(there.data_dir, REDIS_URL=valkey_url)
+    second.log = there.data_dir.parent / "second.log"
+    process = second.spawn()
+    assert await asyncio.to_thread(process.wait, 30) != 0
+    assert "in use by another server" in second.log.read_text()
+
+
+async def test_what_crosses_is_counted(pair: Pair) -> None:
+    there, here = pair
+    async with headset(there) as quest, tablet(here) as operator:
+        await operator.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: quest.identity in ids)
+        await operator.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, quest.identity)
+        await frames_until(quest, operator)
+    sent, received = await metrics_of(there), await metrics_of(here)
+    assert sent['turing_bus_messages_total{direction="out"}'] >= 1
+    assert sent["turing_bus_sent_bytes_total"] > sent['turing_bus_messages_total{direction="out"}']
+    assert received['turing_bus_messages_total{direction="in"}'] >= 1
+    assert sent["turing_nodes_alive"] == received["turing_nodes_alive"] == 2
+
+
+async def metrics_of(server: Server) -> dict[str, float]:
+    async with server.http() as http:
+        lines = (await http.get("/metrics")).text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}

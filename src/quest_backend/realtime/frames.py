@@ -180,6 +180,7 @@ class Frames:
         stream = self._streams.get(device_id)
         if stream is None:
             stream = self._open(device_id)
+        stream.seq = frame.seq  # goes on from there when the headset comes here
         now = self._clock.monotonic()
         self._show(stream, frame, None)
         if self._thumbnails.wants(device_id, now):

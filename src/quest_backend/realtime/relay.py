@@ -77,6 +77,11 @@ class Relay:
                 timer.cancel()
         await self._bus.stop()
 
+    @property
+    def nodes(self) -> int:
+        """How many servers there are, with this one."""
+        return len(self._peers) + 1
+
     # -- This node's headsets, watched elsewhere ---------------------------------------------------
 
     def frame(self, device_id: str, frame: Frame) -> None:

@@ -1,7 +1,7 @@
 """What nodes may miss of each other: frames, status and telemetry, over sharded pub/sub.
 
 Everything here is bounded and may be lost, which is counted: of a channel's frames only the newest
-waits, of messages a fixed number. What must arrive goes through ``state/changes.py``.
+waits, on either side, of messages a fixed number. What must arrive goes by ``state/changes.py``.
 SPUBLISH and SSUBSCRIBE work on any Valkey or Redis from 7 on, one server or a cluster.
 """
 
@@ -10,7 +10,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 import redis.asyncio as redis
 import structlog
@@ -21,6 +21,8 @@ from quest_backend.state.valkey import OUTAGES, is_outage
 
 log = structlog.get_logger()
 
+# Payloads that begin with a byte up to this are frames: a newer one takes the place of an older.
+FRAME_MARKS = b"\x1f"
 _MAX_MESSAGES = 2000
 _BATCH = 256
 _PING_S = 2.0
@@ -30,14 +32,13 @@ _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 2.0
 
 
-@dataclass(slots=True)
-class BusCounts:
-    """Plain numbers: the frame path has no time for more."""
+class Counts(Protocol):
+    """Numbers that grow."""
 
-    sent: int = 0
-    sent_bytes: int = 0
-    received: int = 0
-    lost: int = 0
+    sent: int
+    sent_bytes: int
+    received: int
+    lost: int
 
 
 class Bus:
@@ -46,12 +47,12 @@ class Bus:
     It always hears ``own``, and what ``subscribe`` adds.
     """
 
-    def __init__(self, url: str, timeout_s: float, own: bytes) -> None:
+    def __init__(self, url: str, timeout_s: float, own: bytes, counts: Counts) -> None:
         # A connection of each way: a subscriber's may do nothing else.
         self._url = url
         self._timeout_s = timeout_s
         self._received: Callable[[bytes, bytes], None] | None = None
-        self.counts = BusCounts()
+        self.counts = counts
         self._client = redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
@@ -65,6 +66,8 @@ class Bus:
         self._wanted = self._own
         self._pubsub: redis.client.PubSub | None = None
         self._have: frozenset[bytes] = frozenset()
+        # What came in the same turn of the event loop; of frames the newest of each channel.
+        self._came: dict[object, tuple[bytes, bytes]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._heard_at = 0.0
 
@@ -183,10 +186,27 @@ class Bus:
                     await pubsub.ping()
                 continue
             heard_at = now()
-            if answer["type"] == "smessage" and self._received is not None:
-                self.counts.received += 1
-                self._received(answer["channel"], answer["data"])
+            if answer["type"] == "smessage":
+                self._take(answer["channel"], answer["data"])
         raise TimeoutError("nothing came from the state store")
+
+    def _take(self, channel: bytes, payload: bytes) -> None:
+        self.counts.received += 1
+        if not self._came:
+            # Behind by more than a turn, this node reads on before it sends on.
+            asyncio.get_running_loop().call_soon(self._hand_on)
+        if payload[:1] > FRAME_MARKS:
+            self._came[len(self._came), channel] = (channel, payload)
+            return
+        if channel in self._came:
+            self.counts.lost += 1
+        self._came[channel] = (channel, payload)
+
+    def _hand_on(self) -> None:
+        came, self._came = self._came, {}
+        if self._received is not None:
+            for channel, payload in came.values():
+                self._received(channel, payload)
 
 
 async def _rest(pause_s: float) -> float:
