@@ -153,7 +153,7 @@ def build(settings: Settings, made: Secrets) -> Server:
         try:
             await valkey.ping()
             hub = _hub(settings, valkey, metrics, node_id)
-            node = Node(hub, tokens, Bus(url, timeout_s, f"node:{node_id}".encode(), metrics.bus))
+            node = Node(hub, tokens, Bus(settings.bus_urls or [url], timeout_s, metrics.bus))
             server.node = node
             doors["/"] = node.gateway
             storage = Storage(

@@ -89,10 +89,10 @@ class Frame:
             self._v2 = encode(catalogue.ON_HEADSET_FRAME, device_id, self.seq, sent_at_ms, jpeg)
         return self._v2
 
-    def to_bytes(self) -> bytes:
-        """For another node: a head, then the picture in the form it came in."""
+    def to_parts(self) -> tuple[bytes, bytes]:
+        """For another node: a head, and the picture in the form it came in."""
         form, body = self._form()
-        return b"".join((_HEAD.pack(form, self.seq, self.arrived_at), body))
+        return _HEAD.pack(form, self.seq, self.arrived_at), body
 
     def _form(self) -> tuple[int, bytes]:
         if self._packet:
@@ -103,7 +103,7 @@ class Frame:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Frame | None":
-        """What ``to_bytes`` made on another node; None of a form that only later versions have."""
+        """What ``to_parts`` made on another node; None of a form that only later versions have."""
         if len(data) < _HEAD.size:
             return None
         form, seq, arrived_at = _HEAD.unpack_from(data)

@@ -86,11 +86,11 @@ class Relay:
 
     def frame(self, device_id: str, frame: Frame) -> None:
         """Publish a frame that somebody elsewhere watches."""
-        self._bus.newest(_FRAMES + b":" + device_id.encode(), frame.to_bytes())
+        self._bus.newest(_FRAMES + b":" + device_id.encode(), *frame.to_parts())
 
     def preview(self, device_id: str, frame: Frame) -> None:
         """Publish a picture that a fleet page elsewhere shows."""
-        self._bus.newest(_PREVIEW + b":" + device_id.encode(), frame.to_bytes())
+        self._bus.newest(_PREVIEW + b":" + device_id.encode(), *frame.to_parts())
 
     def event(self, device_id: str, event: Outbound, *args: Any) -> None:
         """Publish what a headset's room hears, if somebody elsewhere is in it."""
@@ -159,7 +159,7 @@ class Relay:
                 if device is not None and device.is_online and device.node_id != self._me:
                     wanted.setdefault(device.node_id, {})[device_id] = mode
             # Listen first: what is published then is heard.
-            await self._subscribe()
+            self._subscribe()
             news = {n: w for n, w in wanted.items() if again or self._told.get(n) != w}
             try:
                 await self._hub.changes.post((n, {"k": "watch", "d": w}) for n, w in news.items())
@@ -168,11 +168,11 @@ class Relay:
                 return
             self._told = {node: watched for node, watched in wanted.items() if watched}
 
-    async def _subscribe(self) -> None:
+    def _subscribe(self) -> None:
         channels = {_TELEMETRY + b":" + peer.encode() for peer in self._peers}
         for device_id, mode in self._watched.items():
             channels.add((_FRAMES if mode == "frames" else _PREVIEW) + b":" + device_id.encode())
-        await self._bus.subscribe(frozenset(channels))
+        self._bus.subscribe(frozenset(channels))
 
     async def beat(self, alive: frozenset[str]) -> None:
         """These nodes are alive. What they and this one watch is said again."""
