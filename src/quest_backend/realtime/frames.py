@@ -10,6 +10,8 @@ sends is replaced by a newer frame before that.
 import asyncio
 from dataclasses import dataclass
 
+import structlog
+
 from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode, InvalidPayload
@@ -22,6 +24,8 @@ from quest_backend.realtime.relay import Relay
 from quest_backend.realtime.thumbnails import Thumbnails
 from quest_backend.sockets.packets import Malformed, read
 from quest_backend.sockets.socketio import Tap
+
+log = structlog.get_logger()
 
 # Frames whose boundary lies in the same few milliseconds leave together at their start: one timer
 # for all of them, and the path is warm for all but the first.
@@ -143,7 +147,10 @@ class Frames:
         now = self._clock.monotonic()
         for stream in self._due.pop(turn):
             stream.is_due = False
-            self._send(stream, now)
+            try:
+                self._send(stream, now)
+            except Exception:  # one headset's fault must not stop the others' previews
+                log.exception("frame_failed", device_id=stream.device_id)
 
     def _send(self, stream: _Stream, now: float) -> None:
         frame = self._frame(stream)
