@@ -147,6 +147,10 @@ class _Assembler(WSListener):
             self.deliver(payload, self._fragments_text)
 
     def _closed_by_peer(self, message: WSFrame) -> None:
+        if self.transport.is_close_frame_sent:  # the first of both says why
+            self.transport.disconnect()
+            self.cut_off_later()
+            return
         # 7.1.5: 1005 stands for none. The answer to that has one all the same, which 5.5.1 allows:
         # picows takes only a close with a code for the end of sending.
         code, answer = 1005, 1000

@@ -288,3 +288,12 @@ async def test_the_application_hears_the_code(protocol: str, sent: bytes, code: 
     else:
         # They have one code for all that did not end by the client's close.
         assert echo.ended[0] in (code, 1005, 1006)
+
+
+async def test_a_violation_outranks_the_close_behind_it() -> None:
+    """The first of both says why. (uvicorn's websockets-sansio raises InvalidState here.)"""
+    echo = Echo()
+    async with serving(echo) as running, connected(running) as peer:
+        await peer.send(masked(TEXT, b"\xff") + closing(1000))
+        assert [frame.code for frame in await peer.frames()] == [1007]
+    assert echo.ended == [1007]
