@@ -26,6 +26,7 @@ from quest_backend import (
     cli_qa,
     logs,
     settings,
+    stats_command,
     tokens,
     upload_command,
     worker_command,
@@ -260,6 +261,10 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log_path: Path) 
 cli.command(epilog="Example: quest-backend upload takes/20260206_143052/recording.mp4")(
     upload_command.upload
 )
+cli.command(
+    epilog="Examples: quest-backend stats --refresh\n\n"
+    "quest-backend stats --json | jq .sessions.incomplete"
+)(stats_command.stats)
 
 
 @cli.command()

@@ -10,6 +10,11 @@ UPLOADS = "uploads"
 REVISION = "fleet:revision"
 PAIRED_TABLETS = "paired_tablets"
 AUDIT = "audit"
+CHANGES = "fleet:changes"
+NODES = "nodes"
+S3_STATS = "s3_stats"
+S3_STATS_LEASE = "s3_stats:lease"
+S3_STATS_CHANGES = "s3_stats:changes"
 
 QA_SESSIONS = "qa_sessions"
 QA_TOTALS = "qa_totals"
@@ -81,6 +86,16 @@ def node(node_id: str) -> str:
     return f"node:{node_id}"
 
 
+def inbox(node_id: str) -> str:
+    """Stream, an hour: what other nodes want of this one."""
+    return f"inbox:{node_id}"
+
+
+def lease(what: str) -> str:
+    """String, as long as asked for: the node that does this."""
+    return f"lease:{what}"
+
+
 def tablet(identity: str) -> str:
     """Hash: the tablet's newest socket, its node, and what it watches."""
     return f"tablet:{identity}"
@@ -119,3 +134,8 @@ def upload_folder(folder: str) -> str:
 def upload_place(device_id: str, asked: str) -> str:
     """String, 30 days: the folder that this device's recording of this second was given."""
     return f"upload_place:{device_id}:{asked}"
+
+
+def s3_stats_table(revision: str) -> str:
+    """List: the tally of one pass over the bucket, in pieces."""
+    return f"s3_stats:table:{revision}"
