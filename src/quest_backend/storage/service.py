@@ -22,7 +22,8 @@ from quest_backend.storage.presign import Credentials
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
 from quest_backend.storage.stats_records import StatsRecords
-from quest_backend.storage.uploads import UploadOptions, Uploads
+from quest_backend.storage.upload_types import UploadOptions
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 
