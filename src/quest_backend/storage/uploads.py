@@ -5,8 +5,9 @@ that its folder belongs to. Every step can be repeated after a lost answer or a 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -41,44 +42,11 @@ from quest_backend.storage.s3 import (
     PartsRefused,
     StoredObject,
 )
+from quest_backend.storage.upload_types import Completed, Owner, Started, UploadOptions
 
 log = structlog.get_logger()
 
 _CLAIM_TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who uploads. ``may_all``: operators and admins may finish anybody's uploads."""
-
-    device_id: str
-    may_all: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UploadOptions:
-    """Bounds of uploads."""
-
-    chunk_bytes: int
-    max_parts: int
-    url_expiry_s: int
-    expiry_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A begun (or resumed) upload; ``url_of(number)`` takes part ``number``, from 1."""
-
-    record: UploadRecord
-    url_of: Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A finished recording file."""
-
-    record: UploadRecord
-    bucket: str
 
 
 class Uploads:
@@ -335,9 +303,7 @@ class Uploads:
         # Before the upload counts as completed: what fails until then, the client repeats.
         await self._stats.stored(record.key, stored.size)
         await self._stored(record.folder)
-        await self._end(
-            record, "completed", etag=etag, checksum=verified,
-        )  # fmt: skip
+        await self._end(record, "completed", etag=etag, checksum=verified)
         seconds = (self._clock.unix_ms() - record.started_ms) / 1000
         kind = str(record.file_type)
         self._metrics.upload_duration.labels(kind).observe(seconds)
@@ -395,26 +361,16 @@ class Uploads:
         if open_ and part is not None:
             await self._changed(part)
 
-    def _alone(self, upload_id: str) -> "_Alone":
-        return _Alone(self.records, upload_id)
-
-
-class _Alone:
-    """``records.alone``, with the refusal that a client gets."""
-
-    def __init__(self, records: UploadRecords, upload_id: str) -> None:
-        self._inner = records.alone(upload_id)
-
-    async def __aenter__(self) -> None:
+    @asynccontextmanager
+    async def _alone(self, upload_id: str) -> AsyncIterator[None]:
+        """``records.alone``, with the refusal that a client gets."""
         try:
-            await self._inner.__aenter__()
+            async with self.records.alone(upload_id):
+                yield
         except UploadBusy:
             raise UploadRefused(
                 Refusal.CONFLICT, "This upload is being completed or aborted; try again"
             ) from None
-
-    async def __aexit__(self, *problem: object) -> None:
-        await self._inner.__aexit__(*problem)  # type: ignore[arg-type]  # passed on as it came
 
 
 _ENDED = "Upload not found: it was completed, aborted or has expired"
