@@ -54,7 +54,7 @@ class Storage:
         self._clock = clock
         self._metrics = metrics
         self.child = child
-        self.store = _store(settings, child)
+        self.store = object_store(settings, child)
         expiry_s = settings.upload_expiry_hours * 3600
         self.records = UploadRecords(valkey, sessions, clock, expiry_s)
         self.stats = BucketStats(BucketListing(self.store), StatsRecords(valkey), clock)
@@ -151,11 +151,14 @@ class Storage:
                 log.warning("upload_progress_unknown", reason=str(error))
 
 
-def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
+def object_store(settings: Settings, child: EmbeddedS3 | None, bucket: str = "") -> ObjectStore:
+    """The store that the settings name; of ``child``, which is started or ``known``, if there is.
+
+    ``bucket``: another one than that of the settings.
+    """
+    name = bucket or settings.s3_bucket_name
     if child is not None:
-        return ObjectStore(
-            settings.s3_bucket_name, embedded.REGION, child.endpoint, child.credentials
-        )
+        return ObjectStore(name, embedded.REGION, child.endpoint, child.credentials)
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     given = None
     if key is not None and secret is not None:
@@ -165,6 +168,4 @@ def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
             secret.get_secret_value(),
             token.get_secret_value() if token else "",
         )
-    return ObjectStore(
-        settings.s3_bucket_name, settings.aws_region, settings.s3_endpoint_url, given
-    )
+    return ObjectStore(name, settings.aws_region, settings.s3_endpoint_url, given)

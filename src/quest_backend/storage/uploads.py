@@ -5,7 +5,8 @@ that its folder belongs to. Every step can be repeated after a lost answer or a 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -395,26 +396,16 @@ class Uploads:
         if open_ and part is not None:
             await self._changed(part)
 
-    def _alone(self, upload_id: str) -> "_Alone":
-        return _Alone(self.records, upload_id)
-
-
-class _Alone:
-    """``records.alone``, with the refusal that a client gets."""
-
-    def __init__(self, records: UploadRecords, upload_id: str) -> None:
-        self._inner = records.alone(upload_id)
-
-    async def __aenter__(self) -> None:
+    @asynccontextmanager
+    async def _alone(self, upload_id: str) -> AsyncIterator[None]:
+        """``records.alone``, with the refusal that a client gets."""
         try:
-            await self._inner.__aenter__()
+            async with self.records.alone(upload_id):
+                yield
         except UploadBusy:
             raise UploadRefused(
                 Refusal.CONFLICT, "This upload is being completed or aborted; try again"
             ) from None
-
-    async def __aexit__(self, *problem: object) -> None:
-        await self._inner.__aexit__(*problem)  # type: ignore[arg-type]  # passed on as it came
 
 
 _ENDED = "Upload not found: it was completed, aborted or has expired"
