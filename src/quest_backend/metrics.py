@@ -157,6 +157,11 @@ class Metrics:
             "Overall quality scores as they were measured",
             [20.0, 40.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0, 100.0],
         )
+        self.qa_delay = histogram(
+            "turing_qa_delay_seconds",
+            "From the end of an upload to its score; of those scored within an hour",
+            [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0],
+        )
         self.qa_sessions: dict[str, dict[str, int]] = {}
         self.qa_averages: dict[str, float] = {}
         self.qa_jobs: dict[str, int] = {}

@@ -231,7 +231,7 @@ async def test_news_come_once_per_new_result_from_any_process(store_url: str) ->
         await results.aclose()  # type: ignore[attr-defined]  # it is a generator
         assert (first.session_id, first.score, first.verdict) == (SESSION, 90.25, "PASS")
         assert (first.origin.tablet, first.origin.device_id) == ("tablet_1", "QUEST_1")
-        assert (second.score, second.verdict) == (10.0, "FAIL")
+        assert (second.score, second.verdict, second.modified_ms) == (10.0, "FAIL", NOW + 1)
 
 
 async def test_news_go_on_after_valkey_was_away(tmp_path: Path) -> None:
@@ -246,7 +246,8 @@ async def test_news_go_on_after_valkey_was_away(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
             await store.put(session(SESSION, 90), fingerprint("a", None), NOW)
         await child.start()
-        await store.put(session(SESSION, 90), fingerprint("a", None), NOW)
+        async with opened(url) as (worker, _, _valkey):
+            await worker.put(session(SESSION, 90), fingerprint("a", None), NOW)
         async with asyncio.timeout(20):
             assert (await coming).session_id == SESSION
         await results.aclose()  # type: ignore[attr-defined]  # it is a generator
