@@ -22,6 +22,7 @@ from quest_backend.api import (
     fleet,
     forms,
     operations,
+    progress,
     qa,
     sessions,
     tablets,
@@ -229,7 +230,9 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, qa, console):
+    for module in (
+        operations, auth, fleet, sessions, uploads, progress, forms, tablets, audit, qa, console,
+    ):  # fmt: skip
         rest.include_router(module.router)
     return rest
 
