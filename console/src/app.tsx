@@ -15,6 +15,7 @@ import { attachFrames } from "./live/frames";
 import { Shell } from "./ui/shell";
 
 const DevicePage = lazy(() => import("./device/device-page"));
+const UploadsPage = lazy(() => import("./uploads/uploads-page"));
 const SettingsPage = lazy(() => import("./settings/settings-page"));
 
 const FEATURES = [attachFleet, attachFrames, attachCapture];
@@ -53,6 +54,7 @@ function Pages() {
           <Route path="/devices/:deviceId">
             {({ deviceId }) => <DevicePage key={deviceId} deviceId={deviceId} />}
           </Route>
+          <Route path="/uploads" component={UploadsPage} />
           <Route path="/settings" component={SettingsPage} />
           <Route>
             <Home />

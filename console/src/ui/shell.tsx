@@ -1,4 +1,4 @@
-import { IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconVideo } from "@tabler/icons-react";
+import { IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconUpload, IconVideo } from "@tabler/icons-react";
 import type { ComponentType, ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 
@@ -12,6 +12,7 @@ import styles from "./shell.module.css";
 const PAGES: { to: string; label: string; icon: ComponentType<{ "aria-hidden": true }> }[] = [
   { to: "/capture", label: "Capture", icon: IconVideo },
   { to: "/fleet", label: "Fleet", icon: IconDeviceVisionPro },
+  { to: "/uploads", label: "Uploads", icon: IconUpload },
   { to: "/settings", label: "Settings", icon: IconSettings },
 ];
 
