@@ -31,16 +31,14 @@ TIMES: dict[str, Any] = {
 class EchoDoor:
     """A namespace that lets everybody in."""
 
-    raw_prefixes: tuple[bytes, ...] = ()
-
     def authenticate(self, client: Client, auth: Any, query: str) -> None:
         client.state = auth if auth is not None else {}
 
     def opened(self, client: Client) -> None:
         client.session.send(packets.event("auth", client.state, namespace=client.namespace))
 
-    def raw(self, client: Client, packet: bytes) -> bool:
-        return False
+    def tap(self, client: Client) -> None:
+        return None
 
     def event(self, client: Client, name: str, args: list[Any], ack_id: int | None) -> None:
         if name == "message":

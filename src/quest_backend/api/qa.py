@@ -18,6 +18,7 @@ from quest_backend.api.qa_models import (
     QAPage,
     QASessionBody,
     QASummary,
+    QATimeline,
     ReviewBody,
     ReviewGiven,
     VerdictName,
@@ -26,9 +27,12 @@ from quest_backend.api.uploads import endpoint_of
 from quest_backend.protocol.limits import SESSION_ID_PATTERN
 from quest_backend.protocol.recordings import FileType, key_of
 from quest_backend.qa.aggregates import aggregate_stats, overview
+from quest_backend.qa.ranges import ShortRead
+from quest_backend.qa.timeline import runs
 from quest_backend.state import qa_lists
 from quest_backend.state.qa import Kept, Review
 from quest_backend.state.qa_lists import BadCursor
+from quest_backend.storage.s3 import ObjectStoreUnavailable
 
 router = APIRouter(
     prefix="/api/qa-metrics",
@@ -183,6 +187,32 @@ async def files(request: Request, session_id: SessionId) -> Response:
             url = await storage.store.read_url(endpoint, key, _FILE_URL_S)
             found[file_type.value] = {"url": url, "bytes": stored.size}
     return json_response({"ok": True, **found})
+
+
+@router.get("/{session_id}/timeline", responses={200: {"model": QATimeline}})
+async def timeline(request: Request, session_id: SessionId) -> Response:
+    """Confidence and flags over time, for a chart."""
+    kept = await kept_of(request, session_id)
+    try:
+        lanes = await context_of(request).qa.timelines.of(session_id)
+    except (TimeoutError, ShortRead):
+        raise ObjectStoreUnavailable("a range of the recording did not come in time") from None
+    if lanes is None:
+        raise ApiError(404, "This recording's data is missing or cannot be read")
+    extended, starts, frames = kept.session["extended"], lanes["starts"], lanes["frames"]
+    return json_response(
+        {
+            "ok": True,
+            "sessionId": session_id,
+            "fps": extended["framesPerSecond"],
+            **lanes,
+            "flagIntervals": extended["flagIntervals"],
+            "dropouts": {
+                "left": runs(lanes["leftLost"], starts, frames),
+                "right": runs(lanes["rightLost"], starts, frames),
+            },
+        }
+    )
 
 
 @router.put("/{session_id}/review")

@@ -1,6 +1,7 @@
 """Pacing of one headset's preview: when a frame is taken, and when the newest one goes out."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(slots=True)
@@ -9,13 +10,16 @@ class FramePacer:
 
     A headset offers frames; one that comes within ``throttle_s`` of the last taken is dropped.
     The newest taken frame goes out at once when ``interval_s`` has passed since the last send,
-    otherwise at that boundary.
+    otherwise at that boundary, ``due_at``. A send may be early by ``SLACK_S``, so that frames of
+    many headsets can leave together; the boundaries after it do not move.
     """
+
+    SLACK_S: ClassVar[float] = 0.004
 
     throttle_s: float
     interval_s: float
     taken_at: float = float("-inf")
-    sent_at: float = float("-inf")
+    due_at: float = float("-inf")
     gathered: int = 0
 
     def offer(self, now: float) -> bool:
@@ -27,12 +31,9 @@ class FramePacer:
         self.gathered += 1
         return True
 
-    def wait_s(self, now: float) -> float:
-        """Seconds until a taken frame may go out; 0 for at once."""
-        return max(0.0, self.sent_at + self.interval_s - now)
-
     def sent(self, now: float) -> int:
         """Note a send; how many frames had gathered for it (all but the newest are dropped)."""
-        self.sent_at = now
+        on_time = abs(now - self.due_at) <= self.SLACK_S
+        self.due_at = (self.due_at if on_time else now) + self.interval_s
         gathered, self.gathered = self.gathered, 0
         return gathered

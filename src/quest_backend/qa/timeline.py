@@ -54,6 +54,18 @@ def timeline(recording: Recording, max_points: int = MAX_POINTS) -> Timeline:
     }
 
 
+def runs(lane: list[int], starts: list[int], frames: int) -> list[tuple[int, int]]:
+    """Where a lane is 1: ``(start, end)`` in frames, ``end`` not in it, to a point."""
+    found: list[tuple[int, int]] = []
+    ends = [*starts[1:], frames] if starts else []
+    for mark, start, end in zip(lane, starts, ends, strict=True):
+        if mark and found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        elif mark:
+            found.append((start, end))
+    return found
+
+
 def _confidence(values: FloatArray, starts: NDArray[np.int64]) -> ConfidenceLane:
     if len(starts) == 0:
         return {"mean": [], "least": []}

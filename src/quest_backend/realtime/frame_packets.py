@@ -11,9 +11,19 @@ from quest_backend.sockets.packets import Outgoing
 
 RAW_PREFIX = b'42["%s",' % catalogue.HEADSET_FRAME.name.encode()
 _OUT_PREFIX = b'42["%s",' % catalogue.ON_HEADSET_FRAME_UPDATED.name.encode()
-_FIRST = len(RAW_PREFIX) + 1
+_BEGINNING = RAW_PREFIX + b'"'
+_FIRST = len(_BEGINNING)
 _SIGNED = np.dtype(np.int8)
 _least = np.minimum.reduce
+
+
+def may_be_frame(packet: bytes) -> bool:
+    """Whether ``packet`` begins and ends like a frame, and has the size of one."""
+    return (
+        packet.startswith(_BEGINNING)
+        and packet.endswith(b'"]')
+        and _FIRST < len(packet) - 2 <= _FIRST + MAX_FRAME_BYTES
+    )
 
 
 def is_plain_string(packet: bytes) -> bool:
@@ -22,13 +32,9 @@ def is_plain_string(packet: bytes) -> bool:
     Such a packet is what a JSON decoder would say it is, so it can be passed on unread. Anything
     else, valid or not, is for the decoder.
     """
-    end = len(packet) - 2
-    if not (
-        _FIRST < end <= _FIRST + MAX_FRAME_BYTES
-        and packet[_FIRST - 1] == 0x22
-        and packet.endswith(b'"]')
-    ):
+    if not may_be_frame(packet):
         return False
+    end = len(packet) - 2
     # No quote can end the string early, no backslash can escape the last one.
     return (
         packet.find(b'"', _FIRST, end) < 0

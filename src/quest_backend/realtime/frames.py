@@ -1,99 +1,147 @@
 """The preview: newest frame of each headset to its viewers. See ``fleet/frames.py`` for the pace.
 
 The hot path: everything between a frame's arrival and its viewers' sockets is here, in
-``frame_packets.py`` and in ``sockets/``. A frame that comes as text is not decoded: its JSON
-string, checked to be exactly one, goes out as it came in.
-Budget: 15 µs per delivered frame beside the kernel's copies; ``make bench-relay`` measures it.
+``frame_packets.py`` and in ``sockets/``. A frame that comes as text is kept as it came. When it is
+its turn, its JSON string is checked to be exactly one and goes out unread; most of what a headset
+sends is replaced by a newer frame before that.
+``make bench-relay`` measures what it costs beside the kernel's copies.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
+from quest_backend.protocol.errors import ErrorCode, InvalidPayload
 from quest_backend.realtime.connections import Connection, device_room
-from quest_backend.realtime.frame_packets import Frame
+from quest_backend.realtime.frame_packets import Frame, is_plain_string, may_be_frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
 from quest_backend.realtime.thumbnails import Thumbnails
+from quest_backend.sockets.packets import Malformed, read
+from quest_backend.sockets.socketio import Tap
+
+# Frames whose boundary lies in the same few milliseconds leave together at their start: one timer
+# for all of them, and the path is warm for all but the first.
+_JOIN_S = FramePacer.SLACK_S
 
 
 @dataclass(slots=True, eq=False)  # itself the key under which a frame of it waits
 class _Stream:
+    """A headset's preview. ``came`` is the newest frame: a packet, decoded text, or JPEG."""
+
     device_id: str
     room: str
     pacer: FramePacer
-    frame: Frame | None = None
     seq: int = 0
+    came: str | bytes | None = None
+    is_packet: bool = False
+    came_at: float = 0.0
     source: Connection | None = None
-    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    is_due: bool = False
 
 
 class Frames:
     """One slot per headset, latest wins; a viewer that is behind skips."""
 
     def __init__(self, hub: Hub, thumbnails: Thumbnails) -> None:
+        self._hub = hub
         self._connections = hub.connections
         self._clock = hub.clock
         self._counts = hub.metrics.frames
         self._thumbnails = thumbnails
         self._streams: dict[str, _Stream] = {}
+        self._due: dict[int, list[_Stream]] = {}
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
         self._interval_s = hub.settings.frame_batch_interval_ms / 1000
+
+    # -- in ----------------------------------------------------------------------------------------
 
     @handles(catalogue.HEADSET_FRAME)
     def receive(self, connection: Connection, data: str | bytes) -> None:
         """Take a frame that was decoded: text, or JPEG in binary."""
-        self._offer(connection, self._clock.monotonic(), b"", data)
+        identified(connection)
+        self._offer(connection, self._clock.monotonic(), data, is_packet=False)
 
-    def receive_raw(self, connection: Connection, packet: bytes, now: float) -> None:
-        """Take a packet for which ``is_plain_string`` holds."""
-        self._offer(connection, now, packet, b"")
+    def tap(self, connection: Connection) -> Tap:
+        """What takes one headset's frames as they come, within its rate."""
+        event = catalogue.HEADSET_FRAME
+        name, rate, allow = event.name, event.rate, connection.rates.allow
+        monotonic, counts, offer = self._clock.monotonic, self._counts, self._offer
+
+        def take(packet: bytes) -> bool:
+            if not may_be_frame(packet) or not connection.device_id:
+                return False
+            now = monotonic()
+            if allow(name, rate, now):
+                counts.received += 1
+                offer(connection, now, packet, is_packet=True)
+            else:
+                self._hub.metrics.refused_events.labels(name, "rate").inc()
+            return True
+
+        return take
 
     def _offer(
-        self, connection: Connection, now: float, packet: bytes, decoded: str | bytes
+        self, connection: Connection, now: float, came: str | bytes, *, is_packet: bool
     ) -> None:
-        device_id = connection.device_id or identified(connection)
-        stream = self._streams.get(device_id)
+        stream = self._streams.get(connection.device_id)
         if stream is None:
-            stream = _Stream(
-                device_id, device_room(device_id), FramePacer(self._throttle_s, self._interval_s)
-            )
-            self._streams[device_id] = stream
+            stream = self._open(connection.device_id)
         pacer = stream.pacer
         if not pacer.offer(now):
             self._counts.dropped += 1
             return
         stream.seq += 1
-        wanted = self._thumbnails.wants(device_id, now)
+        wanted = self._thumbnails.wants(stream.device_id, now)
         watched = len(self._connections.room(stream.room)) > 1  # by others than the headset itself
-        if wanted or watched:
-            frame = Frame(stream.seq, self._clock.unix_s(), packet=packet, came=decoded)
-        if wanted:
-            self._thumbnails.send(device_id, frame, now)
-        if not watched:
+        if not (wanted or watched):
             # It costs nothing beyond reading it.
             pacer.gathered = 0
-            stream.frame = None
+            stream.came = None
             return
-        if stream.frame is not None:
+        if stream.came is not None:
             self._counts.dropped += 1
-        stream.frame, stream.source = frame, connection
-        if stream.timer is None:
-            wait = pacer.wait_s(now)
-            if wait <= 0:
-                self._send(stream, now)
-            else:
-                loop = asyncio.get_running_loop()
-                stream.timer = loop.call_later(wait, self._boundary, stream)
+        stream.came, stream.is_packet = came, is_packet
+        stream.came_at, stream.source = now, connection
+        if now >= pacer.due_at:
+            self._send(stream, now)
+        elif not stream.is_due:
+            self._send_later(stream, now)
 
-    def _boundary(self, stream: _Stream) -> None:
-        stream.timer = None
-        self._send(stream, self._clock.monotonic())
+    def _open(self, device_id: str) -> _Stream:
+        pacer = FramePacer(self._throttle_s, self._interval_s)
+        self._streams[device_id] = stream = _Stream(device_id, device_room(device_id), pacer)
+        return stream
+
+    def forget(self, device_id: str) -> None:
+        """The headset is gone."""
+        stream = self._streams.pop(device_id, None)
+        if stream is not None:
+            stream.came = None
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def _send_later(self, stream: _Stream, now: float) -> None:
+        stream.is_due = True
+        turn = int(stream.pacer.due_at / _JOIN_S)
+        due = self._due.get(turn)
+        if due is not None:
+            due.append(stream)
+            return
+        self._due[turn] = [stream]
+        wait = max(0.0, turn * _JOIN_S - now)
+        asyncio.get_running_loop().call_later(wait, self._send_due, turn)
+
+    def _send_due(self, turn: int) -> None:
+        now = self._clock.monotonic()
+        for stream in self._due.pop(turn):
+            stream.is_due = False
+            self._send(stream, now)
 
     def _send(self, stream: _Stream, now: float) -> None:
-        frame, stream.frame = stream.frame, None
+        frame = self._frame(stream)
         if frame is None:
             return
         counts, source = self._counts, stream.source
@@ -109,10 +157,33 @@ class Frames:
                 counts.sent_v2 += 1
             else:
                 counts.sent += 1
+        if self._thumbnails.wants(stream.device_id, now):
+            self._thumbnails.send(stream.device_id, frame, now)
         counts.gathered(stream.pacer.sent(now))
 
-    def forget(self, device_id: str) -> None:
-        """The headset is gone."""
-        stream = self._streams.pop(device_id, None)
-        if stream is not None and stream.timer is not None:
-            stream.timer.cancel()
+    def _frame(self, stream: _Stream) -> Frame | None:
+        """The frame whose turn it is; None when there is none, or it turned out to be no frame."""
+        came, stream.came = stream.came, None
+        if came is None:
+            return None
+        at = self._clock.unix_s() - (self._clock.monotonic() - stream.came_at)
+        if not (stream.is_packet and isinstance(came, bytes)):
+            return Frame(stream.seq, at, came=came)
+        if is_plain_string(came):
+            return Frame(stream.seq, at, packet=came)
+        decoded = self._decoded(stream, came)
+        return None if decoded is None else Frame(stream.seq, at, came=decoded)
+
+    def _decoded(self, stream: _Stream, packet: bytes) -> str | bytes | None:
+        """What a packet with escapes or faults carries; its sender hears of the faults."""
+        event = catalogue.HEADSET_FRAME
+        try:
+            (frame,) = event.parse(read(packet[1:]).data[1:])
+        except (Malformed, InvalidPayload) as error:
+            code = getattr(error, "code", ErrorCode.INVALID_INPUT)
+            self._hub.metrics.refused_events.labels(event.name, code.value.lower()).inc()
+            if stream.source is not None:
+                self._hub.outbox.refuse(stream.source, code, str(error))
+            return None
+        came: str | bytes = frame
+        return came

@@ -7,16 +7,15 @@ from urllib.parse import parse_qs
 
 import structlog
 
-from quest_backend.protocol.catalogue import HEADSET_FRAME, INBOUND
+from quest_backend.protocol.catalogue import INBOUND
 from quest_backend.protocol.errors import ErrorCode, InvalidPayload
 from quest_backend.protocol.events import SENDERS, DeviceType, Inbound
 from quest_backend.protocol.limits import DEFAULT_RATE
 from quest_backend.realtime.connections import Connection
-from quest_backend.realtime.frame_packets import RAW_PREFIX, is_plain_string
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.rates import RateWindows
 from quest_backend.sockets.session import TOO_SLOW
-from quest_backend.sockets.socketio import Client, ConnectRefused
+from quest_backend.sockets.socketio import Client, ConnectRefused, Tap
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Identity, InvalidToken, Tokens
 
@@ -38,8 +37,8 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
 class RawFrames(Protocol):
     """What takes frames that were not decoded."""
 
-    def receive_raw(self, connection: Connection, packet: bytes, now: float) -> None:
-        """A frame of the form that ``is_plain_string`` says."""
+    def tap(self, connection: Connection) -> Tap:
+        """For the messages of one headset."""
 
 
 def handles(event: Inbound) -> Callable[[Handler], Handler]:
@@ -80,8 +79,6 @@ class Gateway:
                     self.handlers[event.name] = handler
 
     # -- Door --------------------------------------------------------------------------------------
-
-    raw_prefixes: tuple[bytes, ...] = (RAW_PREFIX,)
 
     def authenticate(self, client: Client, auth: Any, query: str) -> None:
         """Who connects: ``auth.token``, or query ``token`` for old clients.
@@ -142,20 +139,12 @@ class Gateway:
         if self._within_rate(connection, "malformed", None):
             self._refuse(connection, "malformed", ErrorCode.INVALID_INPUT, problem)
 
-    def raw(self, client: Client, packet: bytes) -> bool:
-        """The hot path: a frame that need not be decoded, from a headset, within its rate."""
+    def tap(self, client: Client) -> Tap | None:
+        """The hot path: a headset's frames are not decoded."""
         connection: Connection = client.state
-        if connection.device_type is not DeviceType.HEADSET or not is_plain_string(packet):
-            return False
-        event, now = HEADSET_FRAME, self._hub.clock.monotonic()
-        if not self._within_rate(connection, event.name, event, now):
-            return True
-        self._hub.metrics.frames.received += 1
-        try:
-            self.frames.receive_raw(connection, packet, now)
-        except Refused as error:
-            self._refuse(connection, event.name, error.code, str(error))
-        return True
+        if connection.device_type is not DeviceType.HEADSET:
+            return None
+        return self.frames.tap(connection)
 
     def event(
         self, client: Client, name: str, args: list[Any], ack_id: int | None

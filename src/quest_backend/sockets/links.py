@@ -12,7 +12,12 @@ from quest_backend.sockets.session import Session
 from quest_backend.sockets.websocket import Direct
 
 if sys.platform == "linux":
-    import fcntl
+    from fcntl import ioctl as _ioctl
+else:
+
+    def _ioctl(*_: object) -> None:
+        raise OSError("only Linux tells")
+
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h
 _ZERO = b"\0\0\0\0"  # an int
@@ -27,10 +32,8 @@ def kernel_holds_back(fileno: int) -> bool:
 
     What is on its way does not count, so that a long round trip is no congestion.
     """
-    if sys.platform != "linux":
-        return False
     try:
-        fcntl.ioctl(fileno, _SIOCOUTQNSD, _answer, True)
+        _ioctl(fileno, _SIOCOUTQNSD, _answer, True)
     except OSError:
         return False
     return _answer != _ZERO
@@ -47,6 +50,16 @@ class _WebSocket:
 
     def write(self, packets: Sequence[Outgoing]) -> None:
         raise NotImplementedError
+
+    def busy(self) -> bool:
+        raise NotImplementedError
+
+    def offer(self, packet: Outgoing) -> bool:
+        """Send, unless there is something left to send."""
+        if self.busy():
+            return False
+        self.write((packet,))
+        return True
 
     def close(self) -> None:
         raise NotImplementedError
@@ -109,6 +122,14 @@ class DirectLink(_WebSocket):
             self._direct.write(packets[0].frames)
         elif packets:
             self._direct.write(b"".join([packet.frames for packet in packets]))
+
+    def offer(self, packet: Outgoing) -> bool:
+        """Send, unless there is something left to send: without a detour, for every frame."""
+        direct = self._direct
+        if direct.backlog_bytes() or kernel_holds_back(direct.fileno):
+            return False
+        direct.write(packet.frames)
+        return True
 
     def write_frames(self, frames: bytes) -> bool:
         """As they are."""
@@ -317,6 +338,13 @@ class PollingLink:
         self._queue.extend(packets)
         self._bytes += sum(packet.size for packet in packets)
         self._wake()
+
+    def offer(self, packet: Outgoing) -> bool:
+        """For the GET that waits; False where none does."""
+        if self.busy():
+            return False
+        self.write((packet,))
+        return True
 
     def write_frames(self, frames: bytes) -> bool:  # noqa: ARG002 - a Link
         """There are none."""

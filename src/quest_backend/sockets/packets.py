@@ -49,16 +49,19 @@ class Outgoing:
     follow it as binary messages.
     """
 
-    __slots__ = ("_frames", "_payload", "_text", "attachments", "size")
+    __slots__ = ("_frames", "_payload", "_text", "attachments")
 
     def __init__(self, *text: bytes | memoryview, attachments: tuple[bytes, ...] = ()) -> None:
         # In parts, joined once: the hot path copies a frame's bytes no more than it must.
         self._text = text
         self.attachments = attachments
-        # Bytes, without framing.
-        self.size = sum(map(len, text)) + sum(map(len, attachments))
         self._frames: bytes | None = None
         self._payload: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, without framing."""
+        return sum(map(len, self._text)) + sum(map(len, self.attachments))
 
     @property
     def text(self) -> bytes:

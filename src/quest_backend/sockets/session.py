@@ -7,7 +7,7 @@ ones pile up, or nothing has left for long, it loses the connection.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from quest_backend.sockets.packets import Outgoing
@@ -37,6 +37,9 @@ class Link(Protocol):
 
     def write(self, packets: Sequence[Outgoing]) -> None:
         """Send in order, or buffer."""
+
+    def offer(self, packet: Outgoing) -> bool:
+        """Send, unless ``busy``; whether it was sent."""
 
     def write_frames(self, frames: bytes) -> bool:
         """Send WebSocket frames as they are; False where there are none."""
@@ -101,7 +104,7 @@ class Session:
 
     __slots__ = (
         "_application", "_heard", "_interval_s", "_moved_at", "_pinged", "_retry", "_timeout_s",
-        "_timer", "_waiting", "_waiting_bytes", "closed", "id", "link", "loop", "state",
+        "_timer", "_waiting", "_waiting_bytes", "closed", "id", "link", "loop", "state", "tap",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +121,8 @@ class Session:
         self.loop = loop
         self.closed = False
         self.state: Any = None
+        # Sees every text message first; True when it took it.
+        self.tap: Callable[[bytes], bool] | None = None
         self._application = application
         self._interval_s = interval_s
         self._timeout_s = timeout_s
@@ -140,7 +145,10 @@ class Session:
             return False
         link = self.link
         if not self._waiting:
-            if not link.busy() if key is not None else link.backlog_bytes() <= SOFT_BYTES:
+            if key is not None:
+                if link.offer(packet):
+                    return False
+            elif link.backlog_bytes() <= SOFT_BYTES:
                 link.write((packet,))
                 return False
             self._moved_at = self.loop.time()
@@ -209,6 +217,8 @@ class Session:
         if self.closed:
             return
         self._heard += 1
+        if self.tap is not None and text and self.tap(data):
+            return
         if not text:
             self._application.received_binary(self, data)
         elif data.startswith(b"4"):

@@ -7,7 +7,7 @@ what has to wait is worked off by one task, which lives only as long as there is
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -27,6 +27,8 @@ from quest_backend.sockets.session import Session
 log = structlog.get_logger()
 
 Work = Coroutine[Any, Any, None] | None
+# Gets a text message as it came, with Engine.IO's ``4``; False to have it read as usual.
+Tap = Callable[[bytes], bool]
 
 # A client whose packets wait for more than this is read no further.
 _MAX_INBOX_BYTES = 1024 * 1024
@@ -52,17 +54,14 @@ class Client:
 class Door(Protocol):
     """A namespace. What has to wait is returned as a coroutine; what it raises is logged."""
 
-    # Beginnings of messages that ``raw`` wants to see before they are read; without `4`.
-    raw_prefixes: tuple[bytes, ...]
-
     def authenticate(self, client: Client, auth: Any, query: str) -> None:
         """Let it in, or raise ``ConnectRefused``. ``query`` is that of the handshake's URL."""
 
     def opened(self, client: Client) -> Work:
         """It has been told that it is connected."""
 
-    def raw(self, client: Client, packet: bytes) -> bool:
-        """A message as it came, with Engine.IO's ``4``; False to have it read as usual."""
+    def tap(self, client: Client) -> Tap | None:
+        """What sees this client's messages before they are read, if anything does."""
 
     def event(self, client: Client, name: str, args: list[Any], ack_id: int | None) -> Work:
         """It sent an event."""
@@ -221,11 +220,6 @@ class SocketIo:
     # -- packets -----------------------------------------------------------------------------------
 
     def _text(self, session: Session, peer: _Peer, packet: bytes) -> Work:
-        main = peer.main
-        if main is not None and not peer.expects:
-            door = self.doors["/"]
-            if packet.startswith(door.raw_prefixes) and door.raw(main, packet):
-                return None
         if session.closed:
             return None
         try:
@@ -257,7 +251,7 @@ class SocketIo:
         if got.kind is Kind.DISCONNECT:
             del peer.clients[client.namespace]
             if peer.main is client:
-                peer.main = None
+                peer.main = session.tap = None
             if not peer.clients:
                 self._expect_connect(session, peer)
             return door.closed(client, "client disconnect")
@@ -313,8 +307,25 @@ class SocketIo:
         peer.clients[namespace] = client
         if namespace == "/":
             peer.main = client
+            tap = door.tap(client)
+            session.tap = None if tap is None else _in_turn(session, peer, tap)
         session.send(connected(client))
         return door.opened(client)
+
+
+def _in_turn(session: Session, peer: _Peer, tap: Tap) -> Tap:
+    """``tap``, passed by while earlier packets of the same client are being worked on."""
+
+    def take(packet: bytes) -> bool:
+        if peer.task is not None or peer.expects:
+            return False
+        try:
+            return tap(packet)
+        except Exception:  # a door's bug ends this one packet only
+            log.exception("packet_failed", session=session.id)
+            return True
+
+    return take
 
 
 def connected(client: Client) -> Outgoing:

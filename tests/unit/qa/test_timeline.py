@@ -7,7 +7,7 @@ from recordings import Counted, arrays, npz
 
 from quest_backend.qa.ranges import read
 from quest_backend.qa.recording import Recording, read_recording
-from quest_backend.qa.timeline import MAX_POINTS, timeline
+from quest_backend.qa.timeline import MAX_POINTS, runs, timeline
 
 
 def opened(frames: int, **changes: object) -> Recording:
@@ -60,3 +60,9 @@ def test_no_frames_are_no_points() -> None:
     made = timeline(opened(0))
     assert made["points"] == 0
     assert made["left"] == {"mean": [], "least": []}
+
+
+def test_runs_of_a_lane_are_in_frames() -> None:
+    assert runs([], [], 0) == []
+    assert runs([0, 0], [0, 5], 9) == []
+    assert runs([1, 1, 0, 1], [0, 5, 10, 15], 19) == [(0, 10), (15, 19)]
