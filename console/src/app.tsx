@@ -15,6 +15,8 @@ import { attachFrames } from "./live/frames";
 import { Shell } from "./ui/shell";
 
 const DevicePage = lazy(() => import("./device/device-page"));
+const ReviewPage = lazy(() => import("./review/review-page"));
+const SessionPage = lazy(() => import("./review/session-page"));
 const UploadsPage = lazy(() => import("./uploads/uploads-page"));
 const SettingsPage = lazy(() => import("./settings/settings-page"));
 
@@ -45,6 +47,7 @@ function Home() {
 }
 
 function Pages() {
+  const manager = useAuth(({ credentials }) => credentials?.kind === "admin");
   return (
     <Shell>
       <Suspense fallback={<Loader aria-label="Loading" m="xl" />}>
@@ -55,6 +58,12 @@ function Pages() {
             {({ deviceId }) => <DevicePage key={deviceId} deviceId={deviceId} />}
           </Route>
           <Route path="/uploads" component={UploadsPage} />
+          {manager && <Route path="/review" component={ReviewPage} />}
+          {manager && (
+            <Route path="/review/:sessionId">
+              {({ sessionId }) => <SessionPage key={sessionId} sessionId={sessionId} />}
+            </Route>
+          )}
           <Route path="/settings" component={SettingsPage} />
           <Route>
             <Home />
