@@ -10,6 +10,7 @@ from support import Server
 from quest_backend.storage import embedded
 from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.presign import Presigner
+from quest_backend.storage.s3 import ObjectStore
 
 _seconds: Iterator[int] = itertools.count(0, 1000)
 
@@ -30,3 +31,13 @@ async def stored(server: Server, key: str) -> bytes | None:
     async with httpx.AsyncClient() as plain:
         reply = await plain.get(url)
     return None if reply.status_code == 404 else reply.content
+
+
+async def removed(server: Server, key: str) -> None:
+    """Delete an object from the store itself."""
+    child = EmbeddedS3(server.data_dir)
+    credentials, endpoint = child.known()
+    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
+    await store.open()
+    await store.delete(key)
+    await store.close()

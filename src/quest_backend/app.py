@@ -24,6 +24,7 @@ from quest_backend.api import (
     operations,
     progress,
     qa,
+    qa_work,
     sessions,
     tablets,
     uploads,
@@ -34,6 +35,8 @@ from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
+from quest_backend.jobs.queue import QaQueue
+from quest_backend.jobs.timelines import Timelines, in_bucket
 from quest_backend.metrics import Live, Metrics
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, MAX_MESSAGE_BYTES, SESSION_TTL_S
@@ -167,7 +170,7 @@ def build(settings: Settings, made: Secrets) -> Server:
             await revocation.load()
             hub.spawn(revocation.keep())
             hub.spawn(hub.audit.keep_writing())
-            quality = Quality(QaStore(valkey, hub.clock, settings.qa_judge), QaLists(valkey))
+            quality = _quality(settings, valkey, hub.clock, storage)
             news = QaNews(valkey, timeout_s)
             await news.ready()
             hub.spawn(QualityNews(hub, news).keep_telling())
@@ -230,8 +233,10 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
+    # Paths with words before those with ids in the same place.
     for module in (
-        operations, auth, fleet, sessions, uploads, progress, forms, tablets, audit, qa, console,
+        operations, auth, fleet, sessions, uploads, progress, forms, tablets, audit, qa_work, qa,
+        console,
     ):  # fmt: skip
         rest.include_router(module.router)
     return rest
@@ -258,6 +263,15 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
         ),
         lists=ListBroadcaster(view, connections, outbox, clock),
         metrics=metrics,
+    )
+
+
+def _quality(settings: Settings, valkey: Valkey, clock: Clock, storage: Storage) -> Quality:
+    return Quality(
+        store=QaStore(valkey, clock, settings.qa_judge),
+        lists=QaLists(valkey),
+        queue=QaQueue(valkey, clock),
+        timelines=Timelines(in_bucket(storage.store), settings.qa_max_member_bytes),
     )
 
 

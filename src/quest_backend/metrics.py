@@ -133,6 +133,7 @@ class Metrics:
         )
         self.qa_sessions: dict[str, dict[str, int]] = {}
         self.qa_averages: dict[str, float] = {}
+        self.qa_jobs: dict[str, int] = {}
         self.socket_messages = counter(
             "turing_socket_messages_total", "Socket messages", "event_type", "direction"
         )
@@ -256,3 +257,7 @@ class _Gauges(Collector):
         for stage, score in self._metrics.qa_averages.items():
             averages.add_metric([stage], score)
         yield averages
+        jobs = GaugeMetricFamily("turing_qa_jobs", "Jobs of all nodes", labels=["state"])
+        for state, count in self._metrics.qa_jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 
+from quest_backend.jobs.queue import QaQueue
+from quest_backend.jobs.timelines import Timelines
 from quest_backend.metrics import Metrics
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.revocation import Revocation
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What is measured of recordings, and the lists of it."""
+    """What is measured of recordings, the lists of it, and the work of measuring."""
 
     store: QaStore
     lists: QaLists
+    queue: QaQueue
+    timelines: Timelines
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,10 @@ async def _refresh_qa(context: Context) -> None:
     try:
         context.metrics.qa_sessions = await context.qa.lists.counts()
         totals, _ = await context.qa.store.totals()
+        jobs = await context.qa.queue.progress()
     except StoreUnavailable:
         return
+    context.metrics.qa_jobs = {"queued": jobs.queued, "running": jobs.running, "dead": jobs.failed}
     averages = aggregate_stats(totals)
     context.metrics.qa_averages = {
         "capture": averages["avgCaptureQuality"],

@@ -140,7 +140,7 @@ class ReviewBody(BaseModel):
 
 
 class Refreshing(BaseModel):
-    """How far a refresh is: sessions of the bucket looked at, and how many there are."""
+    """How far a refresh is: recordings measured, of those found to be new so far."""
 
     read: Annotated[int, Field(ge=0)]
     total: Annotated[int, Field(ge=0)]
@@ -157,7 +157,10 @@ class DeadJob(BaseModel):
 
 
 class QAStatus(BaseModel):
-    """The work: recordings that wait, that are being measured, and what failed for good."""
+    """The work of all nodes: recordings that wait, are being measured, were measured since ever.
+
+    ``failed`` counts what failed for good; ``dead`` are the newest 100 of them.
+    """
 
     ok: bool = True
     queued: int
@@ -173,6 +176,13 @@ class RefreshStarted(BaseModel):
 
     ok: bool = True
     message: str
+
+
+class Retried(BaseModel):
+    """The job waits again."""
+
+    ok: bool = True
+    id: str
 
 
 class CleanedUp(BaseModel):

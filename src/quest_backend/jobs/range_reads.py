@@ -61,7 +61,7 @@ async def read_async(reads: Reads[T], fetch: AsyncFetch, request_timeout_s: floa
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(fetched(span)) for span in step]
-        except* Exception as errors:
+        except* Exception as errors:  # noqa: BLE001 - the first is passed on as it came
             raise _first(errors) from None
         step = await asyncio.to_thread(_advance, reads, tuple(task.result() for task in tasks))
     return step.result

@@ -8,9 +8,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from quest_backend.jobs import bucket
 from quest_backend.jobs.range_reads import RemoteFile, read_async
+from quest_backend.protocol.recordings import FileType, key_of
 from quest_backend.qa.recording import Recording, read_recording
 from quest_backend.qa.timeline import Timeline, timeline
+from quest_backend.storage.s3 import ObjectStore
 
 # 20 MB at most.
 _REMEMBERED = 64
@@ -24,6 +27,17 @@ class DataFile:
 
     etag: str
     file: RemoteFile
+
+
+def in_bucket(store: ObjectStore) -> Callable[[str], Awaitable[DataFile | None]]:
+    """Finds the data of recordings in the bucket, for ``Timelines``."""
+
+    async def opened(session_id: str) -> DataFile | None:
+        data = (await bucket.recording(store, session_id)).data
+        file = bucket.remote(store, key_of(session_id, FileType.DATA), data)
+        return DataFile(data.etag, file) if data is not None and file is not None else None
+
+    return opened
 
 
 class Timelines:

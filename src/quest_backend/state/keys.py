@@ -16,6 +16,15 @@ QA_TOTALS = "qa_totals"
 QA_NEWS = "qa_news"
 QA_RULES = "qa_rules"
 
+QA_JOBS = "qa_jobs"
+QA_WAITING = "qa_waiting"
+QA_LATER = "qa_later"
+QA_DEAD = "qa_dead"
+QA_DEAD_ORDER = "qa_dead_order"
+QA_COUNTS = "qa_counts"
+QA_REFRESH = "qa_refresh"
+QA_REFRESH_LEFT = "qa_refresh_left"
+
 
 def qa_session(session_id: str) -> str:
     """Hash, no end: what was measured of a recording, and of which version of its files."""
