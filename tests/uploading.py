@@ -1,8 +1,10 @@
 """What tests of uploads share: seconds that nobody else uses, and a look into the store."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 from support import Server
@@ -41,3 +43,15 @@ async def removed(server: Server, key: str) -> None:
     await store.open()
     await store.delete(key)
     await store.close()
+
+
+@asynccontextmanager
+async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
+    """The store of a running server, by its own credentials."""
+    credentials, endpoint = EmbeddedS3(data_dir).known()
+    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -25,6 +25,7 @@ from quest_backend.api import (
     progress,
     qa,
     qa_work,
+    s3_stats,
     sessions,
     tablets,
     uploads,
@@ -236,7 +237,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
     # Paths with words before those with ids in the same place.
     for module in (
         operations, auth, fleet, sessions, uploads, progress, forms, tablets, audit, qa_work, qa,
-        console,
+        s3_stats, console,
     ):  # fmt: skip
         rest.include_router(module.router)
     return rest

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ import httpx
 import psutil
 import pytest
 from support import TOKENS, Server, headset, new_id, tablet
+from uploading import bucket
 
 from quest_backend.client import FileType, UploadClient, UploadError
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
-from quest_backend.storage import embedded
 from quest_backend.storage.embedded import EmbeddedS3
-from quest_backend.storage.s3 import ObjectStore
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,18 +35,6 @@ def own(tmp_path: Path) -> Iterator[Server]:
     yield server
     if server.process is not None and server.process.poll() is None:
         server.stop()
-
-
-@asynccontextmanager
-async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
-    """The store of a running server, by its own credentials."""
-    credentials, endpoint = EmbeddedS3(data_dir).known()
-    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def store_of(server: Server) -> psutil.Process:

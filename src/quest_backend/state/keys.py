@@ -10,6 +10,9 @@ UPLOADS = "uploads"
 REVISION = "fleet:revision"
 PAIRED_TABLETS = "paired_tablets"
 AUDIT = "audit"
+S3_STATS = "s3_stats"
+S3_STATS_LEASE = "s3_stats:lease"
+S3_STATS_CHANGES = "s3_stats:changes"
 
 QA_SESSIONS = "qa_sessions"
 QA_TOTALS = "qa_totals"
@@ -67,7 +70,7 @@ def session(session_id: str) -> str:
 
 
 def session_devices(session_id: str) -> str:
-    """Hash, 7 days: ``{deviceId}:`` isRecording, recordings, frameCount, uploadProgress, uploadStatus."""
+    """Hash, 7 days: of each ``{deviceId}:``, uploadProgress, uploadStatus, recordings, and so on."""
     return f"session_devices:{session_id}"
 
 
@@ -124,3 +127,8 @@ def session_uploads(session_id: str) -> str:
 def upload_place(device_id: str, asked: str) -> str:
     """String, 30 days: the folder that this device's recording of this second was given."""
     return f"upload_place:{device_id}:{asked}"
+
+
+def s3_stats_table(revision: str) -> str:
+    """List: the tally of one pass over the bucket, in pieces."""
+    return f"s3_stats:table:{revision}"

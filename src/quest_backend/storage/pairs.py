@@ -157,7 +157,7 @@ class PairUpload:
                 file.sending.cancel()
                 await asyncio.gather(file.sending, return_exceptions=True)
             if file.made:
-                await self._store.delete(file.record.key)
+                await self._uploads.delete(file.record)
             else:
                 await self._store.abort(file.record.key, file.record.upload_id)
             await self._uploads.give_up(file.record)

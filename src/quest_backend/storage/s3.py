@@ -157,17 +157,23 @@ class ObjectStore:
         await self._stack.aclose()
         await self.bodies.close()
 
-    async def presigner(self) -> Presigner:
-        """A signer with the credentials as they are now: those of a role change every few hours."""
+    async def credentials(self) -> Credentials:
+        """The credentials as they are now: those of a role change every few hours.
+
+        Raises:
+            ObjectStoreUnavailable: there are none.
+        """
         if self._credentials is not None:
-            return Presigner(self._credentials, self.region)
+            return self._credentials
         found = await self._session.get_credentials()
         if found is None:
             raise ObjectStoreUnavailable("no AWS credentials")
         frozen = await found.get_frozen_credentials()
-        return Presigner(
-            Credentials(frozen.access_key, frozen.secret_key, frozen.token or ""), self.region
-        )
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+    async def presigner(self) -> Presigner:
+        """A signer with the credentials as they are now."""
+        return Presigner(await self.credentials(), self.region)
 
     async def _call(self, operation: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
         """One call, bounded in time.
