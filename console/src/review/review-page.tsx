@@ -11,6 +11,7 @@ import { Toggles } from "../ui/toggles";
 import { ReviewBadge, VerdictBadge } from "./badges";
 import { DECISIONS, loadPage, recordedAt, useList, VERDICTS, type Decision, type Recording, type Sort } from "./list";
 import styles from "./review.module.css";
+import { Work } from "./work";
 
 const DECISION_WORDS: Record<Decision, string> = { open: "Open", accepted: "Accepted", rejected: "Rejected" };
 const SORTS: { value: Sort; label: string }[] = [
@@ -74,7 +75,10 @@ export default function ReviewPage() {
 
   return (
     <>
-      <h1>Review</h1>
+      <header className={styles.header}>
+        <h1>Review</h1>
+        <Work />
+      </header>
       <div className={styles.filters}>
         <Toggles
           label="Verdict"

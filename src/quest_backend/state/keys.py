@@ -70,7 +70,7 @@ def session(session_id: str) -> str:
 
 
 def session_devices(session_id: str) -> str:
-    """Hash, 7 days: of each ``{deviceId}:``, uploadProgress, uploadStatus, recordings, and so on."""
+    """Hash, 7 days: ``{deviceId}:{field}``; fields in docs/state.md."""
     return f"session_devices:{session_id}"
 
 
