@@ -37,6 +37,7 @@ from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
 from quest_backend.jobs.queue import QaQueue
+from quest_backend.jobs.service import QaJobs
 from quest_backend.jobs.timelines import Timelines, in_bucket
 from quest_backend.metrics import Live, Metrics
 from quest_backend.protocol import catalogue
@@ -54,7 +55,6 @@ from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.audit import AuditTrail
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
-from quest_backend.state.qa import QaStore
 from quest_backend.state.qa_lists import QaLists
 from quest_backend.state.qa_news import QaNews
 from quest_backend.state.sessions import SessionStore
@@ -163,6 +163,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 hub.clock,
                 metrics,
                 node.uploads.changed,
+                QaQueue(valkey, hub.clock).submit,
             )
             await storage.open()
             door.storage = storage
@@ -171,7 +172,8 @@ def build(settings: Settings, made: Secrets) -> Server:
             await revocation.load()
             hub.spawn(revocation.keep())
             hub.spawn(hub.audit.keep_writing())
-            quality = _quality(settings, valkey, hub.clock, storage)
+            jobs = QaJobs(settings, url, valkey, storage.store, hub.clock)
+            quality = _quality(settings, valkey, jobs, storage)
             news = QaNews(valkey, timeout_s)
             await news.ready()
             hub.spawn(QualityNews(hub, news).keep_telling())
@@ -189,9 +191,14 @@ def build(settings: Settings, made: Secrets) -> Server:
                 started_at=time.monotonic(),
             )
             await node.start()
+            worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
+            if worker is not None:
+                await worker.start()
             log.info("server_started", version=__version__, port=settings.port)
             yield
             await sockets.finish(_FINISH_S)
+            if worker is not None:
+                await worker.stop()
             await node.stop()
             await hub.audit.flush()
         finally:
@@ -267,11 +274,11 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
     )
 
 
-def _quality(settings: Settings, valkey: Valkey, clock: Clock, storage: Storage) -> Quality:
+def _quality(settings: Settings, valkey: Valkey, jobs: QaJobs, storage: Storage) -> Quality:
     return Quality(
-        store=QaStore(valkey, clock, settings.qa_judge),
+        store=jobs.results,
         lists=QaLists(valkey),
-        queue=QaQueue(valkey, clock),
+        queue=jobs.queue,
         timelines=Timelines(in_bucket(storage.store), settings.qa_max_member_bytes),
     )
 

@@ -142,6 +142,12 @@ class Settings(BaseSettings):
         {},
         description='own profiles as JSON: `{"study": {"captureQuality": {"warn": 90}}}`',
     )
+    qa_concurrency: int = Field(
+        2,
+        ge=0,
+        le=32,
+        description="recordings the server scores at a time; 0 leaves it to `quest-backend worker`",
+    )
     qa_max_member_bytes: int = Field(
         64 * 1024 * 1024,
         ge=64 * 1024,

@@ -50,7 +50,7 @@ _ACTIONS = {"accepted": "review.accept", "rejected": "review.reject", None: "rev
 @router.get("", responses={200: {"model": QAMetrics | QAPage}})
 async def sessions(
     request: Request,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str, Query(max_length=120, description="`next` of the page before")] = "",
     verdict: Annotated[list[VerdictName] | None, Query(description="only these")] = None,
     review: Annotated[

@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypedDict
 
 from quest_backend.qa.aggregates import AggregateStats, Overview
 from quest_backend.qa.report import Extended, Stages
-from quest_backend.qa.timeline import ConfidenceLane
+from quest_backend.qa.timeline import Timeline
 
 VerdictName = Literal["PASS", "WARN", "FAIL"]
 Decision = Literal["accepted", "rejected"]
@@ -95,34 +96,26 @@ class QAFiles(BaseModel):
     data: FileShown | None
 
 
-class QATimeline(BaseModel):
+class Dropouts(TypedDict):
+    """Runs of frames in which a hand is not tracked: ``[start, end]``, ``end`` not in it."""
+
+    left: list[tuple[int, int]]
+    right: list[tuple[int, int]]
+
+
+class QATimeline(Timeline):
     """Confidence and flags in at most 2,000 points; each starts at its frame of ``starts``.
 
     A flag's lane has 1 where any frame of the point is flagged, ``leftLost`` and ``rightLost``
     where the hand is not tracked in any. ``flagIntervals`` are ``[start, end, flag]`` in frames,
-    ``end`` not in it; ``dropouts`` are ``[start, end]`` in frames, as precise as the points.
+    ``end`` not in it; ``dropouts`` are as precise as the points.
     """
 
-    ok: bool = True
+    ok: bool
     sessionId: str
     fps: float | None
-    frames: int
-    points: int
-    starts: list[int]
-    left: ConfidenceLane
-    right: ConfidenceLane
-    leftLost: list[int]
-    rightLost: list[int]
-    flags: dict[str, list[int]]
     flagIntervals: list[tuple[int, int, str]]
-    dropouts: "Dropouts"
-
-
-class Dropouts(BaseModel):
-    """Runs of frames in which a hand is not tracked."""
-
-    left: list[tuple[int, int]]
-    right: list[tuple[int, int]]
+    dropouts: Dropouts
 
 
 class ReviewGiven(BaseModel):

@@ -49,6 +49,7 @@ class Storage:
         clock: Clock,
         metrics: Metrics,
         changed: Callable[[str, str, UploadState, int, int], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -74,6 +75,7 @@ class Storage:
                 part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
             self.stats,
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 

@@ -15,6 +15,7 @@ from quest_backend.clock import Clock
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.limits import MAX_CHUNKED_FILE_BYTES
 from quest_backend.protocol.recordings import CONTENT_TYPES, FileType, PartPlan, plan
+from quest_backend.storage.alone import Alone
 from quest_backend.storage.bucket_stats import BucketStats
 from quest_backend.storage.checks import Checksum, GivenPart, PartsWrong, check_parts, newest
 from quest_backend.storage.folders import (
@@ -28,7 +29,6 @@ from quest_backend.storage.linkage import session_of
 from quest_backend.storage.records import (
     SessionPart,
     State,
-    UploadBusy,
     UploadRecord,
     UploadRecords,
 )
@@ -45,6 +45,7 @@ from quest_backend.storage.s3 import (
 log = structlog.get_logger()
 
 _CLAIM_TRIES = 5
+_ENDED = "Upload not found: it was completed, aborted or has expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class Completed:
 class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
-    ``changed`` hears of every change in a session's part, and must not block.
+    ``changed`` hears of every change in a session's part, and must not block. ``stored`` hears of
+    the folder of every file that is whole; when it raises, the client is told to try again.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Uploads:
         options: UploadOptions,
         changed: Callable[[SessionPart], Awaitable[None]],
         stats: BucketStats,
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self.store = store
         self.records = records
@@ -105,6 +108,7 @@ class Uploads:
         self._metrics = metrics
         self._changed = changed
         self._stats = stats
+        self._stored = stored
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
@@ -328,6 +332,7 @@ class Uploads:
         verified = await self._verify(record, stored, checksum)
         # Before the end is noted: until then the client repeats what was not answered.
         await self._stats.stored(record.key, stored.size)
+        await self._stored(record.folder)
         await self._end(
             record, "completed", etag=etag, checksum=verified,
         )  # fmt: skip
@@ -388,26 +393,5 @@ class Uploads:
         if open_ and part is not None:
             await self._changed(part)
 
-    def _alone(self, upload_id: str) -> "_Alone":
-        return _Alone(self.records, upload_id)
-
-
-class _Alone:
-    """``records.alone``, with the refusal that a client gets."""
-
-    def __init__(self, records: UploadRecords, upload_id: str) -> None:
-        self._inner = records.alone(upload_id)
-
-    async def __aenter__(self) -> None:
-        try:
-            await self._inner.__aenter__()
-        except UploadBusy:
-            raise UploadRefused(
-                Refusal.CONFLICT, "This upload is being completed or aborted; try again"
-            ) from None
-
-    async def __aexit__(self, *problem: object) -> None:
-        await self._inner.__aexit__(*problem)  # type: ignore[arg-type]  # passed on as it came
-
-
-_ENDED = "Upload not found: it was completed, aborted or has expired"
+    def _alone(self, upload_id: str) -> Alone:
+        return Alone(self.records, upload_id)
