@@ -342,10 +342,17 @@ async def test_a_full_disk_is_a_clear_error_and_loses_no_finished_recording(
             with pytest.raises(UploadError) as error:
                 await client.upload(large, timestamp="20260206_150000", file_type=FileType.VIDEO)
         assert "The object store is full" in str(error.value)
+        form = {"timestamp": "20260206_160000"}
+        files = {"video": ("v.mp4", large.read_bytes()), "data": ("d.npz", b"npz")}
+        async with server.http(device_id, DeviceType.HEADSET) as http:
+            refused = await http.post("/upload-session", data=form, files=files, timeout=60)
+        assert refused.status_code == 507, refused.text
+        assert "The object store is full" in refused.json()["error"]
         server.stop()
         server.start()
         async with bucket(server.data_dir) as store:
             found = await store.head(done.key)
+            assert await store.keys_from("sessions/", "") == [done.key], "no half session"
         assert found is not None
         assert found.etag == kept
     finally:

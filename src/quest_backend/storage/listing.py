@@ -65,7 +65,7 @@ class _Pass:
     def __init__(self, store: S3Store, read: Callable[[int], None]) -> None:
         self._store = store
         self._read = read
-        self._waiting = stretches.whole()
+        self._first: Stretch | None = Stretch()
         self._reading: list[Stretch] = []
         self._tallies: list[Tally] = []
         self._news = asyncio.Condition()
@@ -92,8 +92,8 @@ class _Pass:
         """What to read next; None when nothing is left, for anybody."""
         async with self._news:
             while True:
-                found = self._waiting.pop(0) if self._waiting else None
-                found = found or stretches.cut(self._reading, datetime.now(UTC))
+                found = self._first or stretches.cut(self._reading, datetime.now(UTC))
+                self._first = None
                 if found is not None:
                     self._reading.append(found)
                     return found

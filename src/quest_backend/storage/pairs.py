@@ -82,6 +82,7 @@ class PairUpload:
 
         Raises:
             UploadRefused: larger than a file may be.
+            ObjectStoreFull: the embedded store's disk has no room.
             ObjectStoreUnavailable: try again.
         """
         file = self._files[file_type]
@@ -112,6 +113,7 @@ class PairUpload:
 
     async def _send(self, file: _File, body: bytes) -> None:
         await self._sent(file)
+        self._uploads.check_room(len(body))
         number = len(file.parts) + 1
         record = file.record
         file.sending = asyncio.get_running_loop().create_task(

@@ -76,6 +76,7 @@ class Storage:
             ),
             self.stats,
             stored,
+            self.check_room,
         )
         self._loops: list[asyncio.Task[None]] = []
 

@@ -41,11 +41,6 @@ class Stretch:
         self.pages += 1
 
 
-def whole() -> list[Stretch]:
-    """The whole bucket."""
-    return [Stretch(until=PREFIX + _FIRST), Stretch(after=PREFIX + _FIRST)]
-
-
 def cut(reading: Iterable[Stretch], now: datetime) -> Stretch | None:
     """The later half of the stretch that has most left; None when nothing is worth cutting.
 

@@ -87,6 +87,7 @@ class Uploads:
 
     ``changed`` hears of every change in a session's part, and must not block. ``stored`` hears of
     the folder of every file that is whole; when it raises, the client is told to try again.
+    ``check_room`` raises ObjectStoreFull when so many more bytes do not fit.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Uploads:
         changed: Callable[[SessionPart], Awaitable[None]],
         stats: BucketStats,
         stored: Callable[[str], Awaitable[object]],
+        check_room: Callable[[int], None],
     ) -> None:
         self.store = store
         self.records = records
@@ -109,6 +111,7 @@ class Uploads:
         self._changed = changed
         self._stats = stats
         self._stored = stored
+        self.check_room = check_room
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
