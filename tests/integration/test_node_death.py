@@ -172,3 +172,65 @@ async def recording_of(http: httpx.AsyncClient, session: str, device_id: str) ->
     body = (await http.get(f"/api/sessions/{session}")).json()["session"]
     parts = {part["deviceId"]: part for part in body["deviceStatuses"]}
     return bool(parts[device_id]["isRecording"])
+
+
+async def test_a_node_that_stops_sends_its_clients_away_and_sessions_go_on(
+    tmp_path: Path, valkey_url: str
+) -> None:
+    with nodes(tmp_path, 2, valkey_url, DRAIN_SECONDS="3") as (leaving, staying):
+        async with contextlib.AsyncExitStack() as stack:
+            quests = [await stack.enter_async_context(headset(leaving)) for _ in range(12)]
+            operator = await stack.enter_async_context(tablet(leaving))
+            watcher = await stack.enter_async_context(tablet(staying))
+            ids = [quest.identity for quest in quests]
+            await watcher.gets(catalogue.ON_HEADSETS_UPDATED, lambda there: set(ids) <= set(there))
+            created = await operator.ask(
+                catalogue.TABLET_CREATE_SESSION, catalogue.ON_SESSION_CREATED, {"deviceIds": ids}
+            )
+            session = created["sessionId"]
+            await operator.ask(
+                catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED, session
+            )
+            for quest in quests:
+                await quest.send(catalogue.HEADSET_RECORDING_STATE, True)
+                await quest.settled()
+            moved: list[tuple[float, Client]] = []
+
+            async def move(client: Client) -> None:
+                await client.socket.wait()
+                went = time.monotonic()
+                back = await stack.enter_async_context(
+                    headset(staying, client.identity)
+                    if client.kind is DeviceType.HEADSET
+                    else tablet(staying, client.identity)
+                )
+                moved.append((went, back))
+                if client.kind is DeviceType.HEADSET:
+                    await back.send(catalogue.HEADSET_RECORDING_STATE, True)
+                    await back.settled()
+
+            assert leaving.process is not None
+            leaving.process.terminate()
+            stopped_at = time.monotonic()
+            moves = [asyncio.create_task(move(client)) for client in (*quests, operator)]
+            async with leaving.http() as http, asyncio.timeout(2):
+                while (await http.get("/health")).status_code != 503:  # noqa: ASYNC110 - polled
+                    await asyncio.sleep(0.02)
+            await asyncio.gather(*moves)
+            took = [went - stopped_at for went, _ in moved]
+            assert max(took) - min(took) > 2, took
+            assert await asyncio.to_thread(leaving.process.wait, 15 - max(took)) in (0, -15)
+
+            back = [client for _, client in moved]
+            for client in (*quests, *back):
+                assert client.seen(catalogue.ON_TABLET_STOP_RECORDING) == []
+                assert client.seen(catalogue.ON_SESSION_ENDED) == []
+            (lead,) = [client for client in back if client.kind is DeviceType.TABLET]
+            active = await lead.ask(
+                catalogue.TABLET_GET_ACTIVE_SESSION, catalogue.ON_ACTIVE_SESSION
+            )
+            assert active["sessionId"] == session
+            await lead.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
+            for client in back:
+                if client.kind is DeviceType.HEADSET:
+                    await client.gets(catalogue.ON_TABLET_STOP_RECORDING)
