@@ -79,6 +79,8 @@ gen: $(STAMP) ## write the generated files again
 
 bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
+	@$(BIN)/python benchmarks/qa.py
+	@$(BIN)/python benchmarks/qa_lists.py
 	@$(BIN)/python benchmarks/storage.py
 
 bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)

@@ -23,16 +23,22 @@ from quest_backend.api import (
     fleet,
     forms,
     operations,
+    qa,
+    qa_work,
+    s3_stats,
     sessions,
     tablets,
     uploads,
 )
 from quest_backend.api.access import HttpLimiter
-from quest_backend.api.context import Context
+from quest_backend.api.context import Context, Quality
 from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
+from quest_backend.jobs.queue import QaQueue
+from quest_backend.jobs.service import QaJobs
+from quest_backend.jobs.timelines import Timelines, in_bucket
 from quest_backend.metrics import Live, Metrics
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, MAX_MESSAGE_BYTES, SESSION_TTL_S
@@ -41,6 +47,7 @@ from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.outbox import Feed, Outbox
+from quest_backend.realtime.quality import QualityNews
 from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
@@ -51,6 +58,8 @@ from quest_backend.state.changes import Changes
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.nodes import NodeRegistry
+from quest_backend.state.qa_lists import QaLists
+from quest_backend.state.qa_news import QaNews
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
@@ -179,6 +188,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 hub.clock,
                 metrics,
                 node.uploads.changed,
+                QaQueue(valkey, hub.clock).submit,
             )
             await storage.open()
             door.storage = storage
@@ -187,12 +197,19 @@ def build(settings: Settings, made: Secrets) -> Server:
             await revocation.load()
             hub.spawn(revocation.keep())
             hub.spawn(hub.audit.keep_writing())
+            jobs = QaJobs(settings, url, valkey, storage.store, hub.clock)
+            quality = _quality(settings, valkey, jobs, storage)
+            news = QaNews(valkey, timeout_s)
+            await news.ready()
+            hub.spawn(QualityNews(hub, news).keep_telling())
+            hub.spawn(quality.store.keep_judging())
             app.state.context = Context(
                 settings=settings,
                 tokens=tokens,
                 node=node,
                 revocation=revocation,
                 storage=storage,
+                qa=quality,
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
@@ -200,9 +217,14 @@ def build(settings: Settings, made: Secrets) -> Server:
             )
             await node.start()
             server.loop = asyncio.get_running_loop()
+            worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
+            if worker is not None:
+                await worker.start()
             log.info("server_started", version=__version__, port=settings.port)
             yield
             await sockets.finish(_FINISH_S)
+            if worker is not None:
+                await worker.stop()
             await node.stop()
             await hub.audit.flush()
         finally:
@@ -245,7 +267,21 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, console):
+    # Paths with words before those with ids in the same place.
+    for module in (
+        operations,
+        auth,
+        fleet,
+        sessions,
+        uploads,
+        forms,
+        tablets,
+        audit,
+        s3_stats,
+        qa_work,
+        qa,
+        console,
+    ):
         rest.include_router(module.router)
     return rest
 
@@ -272,6 +308,15 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str) -> 
         ),
         lists=ListBroadcaster(view, connections, outbox, clock),
         metrics=metrics,
+    )
+
+
+def _quality(settings: Settings, valkey: Valkey, jobs: QaJobs, storage: Storage) -> Quality:
+    return Quality(
+        store=jobs.results,
+        lists=QaLists(valkey),
+        queue=jobs.queue,
+        timelines=Timelines(in_bucket(storage.store), settings.qa_max_member_bytes),
     )
 
 

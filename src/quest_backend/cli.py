@@ -19,7 +19,17 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from quest_backend import __version__, app, child, cli_qa, logs, settings, tokens, upload_command
+from quest_backend import (
+    __version__,
+    app,
+    child,
+    cli_qa,
+    logs,
+    settings,
+    stats_command,
+    tokens,
+    upload_command,
+)
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
 from quest_backend.simulator import Scenario, SimulatorError, SimulatorOptions
@@ -263,6 +273,10 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log_path: Path) 
 cli.command(epilog="Example: quest-backend upload takes/20260206_143052/recording.mp4")(
     upload_command.upload
 )
+cli.command(
+    epilog="Examples: quest-backend stats --refresh\n\n"
+    "quest-backend stats --json | jq .sessions.incomplete"
+)(stats_command.stats)
 
 
 @cli.command()

@@ -149,6 +149,17 @@ class Metrics:
             "Bytes between clients and the embedded store",
             "direction",
         )
+        self.qa_scored = counter(
+            "turing_qa_scored_total", "Recordings measured, on any node", "verdict"
+        )
+        self.qa_score = histogram(
+            "turing_qa_score",
+            "Overall quality scores as they were measured",
+            [20.0, 40.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0, 100.0],
+        )
+        self.qa_sessions: dict[str, dict[str, int]] = {}
+        self.qa_averages: dict[str, float] = {}
+        self.qa_jobs: dict[str, int] = {}
         self.socket_messages = counter(
             "turing_socket_messages_total", "Socket messages", "event_type", "direction"
         )
@@ -235,6 +246,7 @@ class _Gauges(Collector):
         for name, is_up in self._live.dependencies_up().items():
             up.add_metric([name], float(is_up))
         yield up
+        yield from self._qa()
         plain = {
             "turing_locked_devices_total": (
                 "Locked devices",
@@ -259,3 +271,22 @@ class _Gauges(Collector):
         }
         for name, (text, value) in plain.items():
             yield GaugeMetricFamily(name, text, value=value)
+
+    def _qa(self) -> Iterator[Metric]:
+        sessions = GaugeMetricFamily(
+            "turing_qa_sessions", "Measured recordings", labels=["verdict", "review"]
+        )
+        for verdict, reviews in self._metrics.qa_sessions.items():
+            for review, count in reviews.items():
+                sessions.add_metric([verdict, review], count)
+        yield sessions
+        averages = GaugeMetricFamily(
+            "turing_qa_average_score", "Mean score of all measured recordings", labels=["stage"]
+        )
+        for stage, score in self._metrics.qa_averages.items():
+            averages.add_metric([stage], score)
+        yield averages
+        jobs = GaugeMetricFamily("turing_qa_jobs", "Jobs of all nodes", labels=["state"])
+        for state, count in self._metrics.qa_jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs

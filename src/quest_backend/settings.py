@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quest_backend.qa import verdict
+from quest_backend.qa.judge import Judge
 
 
 class SettingsError(Exception):
@@ -155,6 +156,12 @@ class Settings(BaseSettings):
         {},
         description='own profiles as JSON: `{"study": {"captureQuality": {"warn": 90}}}`',
     )
+    qa_concurrency: int = Field(
+        2,
+        ge=0,
+        le=32,
+        description="recordings the server scores at a time; 0 leaves it to `quest-backend worker`",
+    )
     qa_max_member_bytes: int = Field(
         64 * 1024 * 1024,
         ge=64 * 1024,
@@ -217,6 +224,11 @@ class Settings(BaseSettings):
         if self.qa_profile not in verdict.profiles(self.qa_profiles):
             raise ValueError(f"QA_PROFILE: there is no profile {self.qa_profile!r}")
         return self
+
+    @property
+    def qa_judge(self) -> Judge:
+        """What makes verdicts of measurements."""
+        return Judge.of(verdict.profiles(self.qa_profiles), self.qa_profile)
 
     @model_validator(mode="after")
     def _production_is_explicit(self) -> "Settings":

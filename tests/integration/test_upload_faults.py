@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ import httpx
 import psutil
 import pytest
 from support import TOKENS, Server, headset, new_id, tablet
+from uploading import bucket
 
 from quest_backend.client import FileType, UploadClient, UploadError
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
-from quest_backend.storage import embedded
 from quest_backend.storage.embedded import EmbeddedS3
-from quest_backend.storage.s3 import ObjectStore
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,18 +35,6 @@ def own(tmp_path: Path) -> Iterator[Server]:
     yield server
     if server.process is not None and server.process.poll() is None:
         server.stop()
-
-
-@asynccontextmanager
-async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
-    """The store of a running server, by its own credentials."""
-    credentials, endpoint = EmbeddedS3(data_dir).known()
-    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def store_of(server: Server) -> psutil.Process:
@@ -356,10 +342,17 @@ async def test_a_full_disk_is_a_clear_error_and_loses_no_finished_recording(
             with pytest.raises(UploadError) as error:
                 await client.upload(large, timestamp="20260206_150000", file_type=FileType.VIDEO)
         assert "The object store is full" in str(error.value)
+        form = {"timestamp": "20260206_160000"}
+        files = {"video": ("v.mp4", large.read_bytes()), "data": ("d.npz", b"npz")}
+        async with server.http(device_id, DeviceType.HEADSET) as http:
+            refused = await http.post("/upload-session", data=form, files=files, timeout=60)
+        assert refused.status_code == 507, refused.text
+        assert "The object store is full" in refused.json()["error"]
         server.stop()
         server.start()
         async with bucket(server.data_dir) as store:
             found = await store.head(done.key)
+            assert await store.keys_from("sessions/", "") == [done.key], "no half session"
         assert found is not None
         assert found.etag == kept
     finally:

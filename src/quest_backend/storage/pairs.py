@@ -82,6 +82,7 @@ class PairUpload:
 
         Raises:
             UploadRefused: larger than a file may be.
+            ObjectStoreFull: the embedded store's disk has no room.
             ObjectStoreUnavailable: try again.
         """
         file = self._files[file_type]
@@ -112,6 +113,7 @@ class PairUpload:
 
     async def _send(self, file: _File, body: bytes) -> None:
         await self._sent(file)
+        self._uploads.check_room(len(body))
         number = len(file.parts) + 1
         record = file.record
         file.sending = asyncio.get_running_loop().create_task(
@@ -157,7 +159,7 @@ class PairUpload:
                 file.sending.cancel()
                 await asyncio.gather(file.sending, return_exceptions=True)
             if file.made:
-                await self._store.delete(file.record.key)
+                await self._uploads.delete(file.record)
             else:
                 await self._store.abort(file.record.key, file.record.upload_id)
             await self._uploads.give_up(file.record)

@@ -14,11 +14,14 @@ from quest_backend.settings import Settings
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.valkey import StoreUnavailable, Valkey
 from quest_backend.storage import embedded
+from quest_backend.storage.bucket_stats import BucketStats
 from quest_backend.storage.cleanup import clean_up, poll_progress
 from quest_backend.storage.embedded import EmbeddedS3
+from quest_backend.storage.listing import BucketListing
 from quest_backend.storage.presign import Credentials
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
+from quest_backend.storage.stats_records import StatsRecords
 from quest_backend.storage.uploads import UploadOptions, Uploads
 
 log = structlog.get_logger()
@@ -45,6 +48,7 @@ class Storage:
         clock: Clock,
         metrics: Metrics,
         changed: Callable[[str, str, UploadState, int, int], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -53,6 +57,7 @@ class Storage:
         self.store = _store(settings, child)
         expiry_s = settings.upload_expiry_hours * 3600
         self.records = UploadRecords(valkey, sessions, clock, expiry_s)
+        self.stats = BucketStats(BucketListing(self.store), StatsRecords(valkey), clock)
         self.uploads = Uploads(
             self.store,
             self.records,
@@ -67,6 +72,9 @@ class Storage:
             lambda part: changed(
                 part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
+            self.stats,
+            self.check_room,
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 
@@ -115,6 +123,7 @@ class Storage:
     async def close(self) -> None:
         """Stop watching and disconnect."""
         await tasks.end(self._loops)
+        await self.stats.close()
         await self.store.close()
 
     async def refresh_gauges(self) -> None:

@@ -15,6 +15,7 @@ from quest_backend.clock import Clock
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.limits import MAX_CHUNKED_FILE_BYTES
 from quest_backend.protocol.recordings import CONTENT_TYPES, FileType, PartPlan, plan
+from quest_backend.storage.bucket_stats import BucketStats
 from quest_backend.storage.checks import Checksum, GivenPart, PartsWrong, check_parts, newest
 from quest_backend.storage.folders import (
     ASKED_META,
@@ -83,7 +84,9 @@ class Completed:
 class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
-    ``changed`` hears of every change in a session's part, and must not block.
+    ``changed`` hears of every change in a session's part, and must not block. ``check_room`` raises
+    ObjectStoreFull when so many more bytes do not fit. ``stored`` hears of the folder of every file
+    that is whole; when it raises, the client is told to try again.
     """
 
     def __init__(
@@ -94,6 +97,9 @@ class Uploads:
         metrics: Metrics,
         options: UploadOptions,
         changed: Callable[[SessionPart], Awaitable[None]],
+        stats: BucketStats,
+        check_room: Callable[[int], None],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self.store = store
         self.records = records
@@ -102,6 +108,9 @@ class Uploads:
         self._clock = clock
         self._metrics = metrics
         self._changed = changed
+        self._stats = stats
+        self.check_room = check_room
+        self._stored = stored
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
@@ -212,6 +221,11 @@ class Uploads:
         self._metrics.upload_errors.labels("failed").inc()
         await self._end(record, "failed")
 
+    async def delete(self, record: UploadRecord) -> None:
+        """Take back an object that this upload has just made."""
+        await self.store.delete(record.key)
+        await self._stats.removed(record.key)
+
     def now_ms(self) -> int:
         """Unix milliseconds."""
         return self._clock.unix_ms()
@@ -318,6 +332,9 @@ class Uploads:
         if stored is None:
             raise ObjectStoreUnavailable("the store lost the object that it has just made")
         verified = await self._verify(record, stored, checksum)
+        # Before the upload counts as completed: what fails until then, the client repeats.
+        await self._stats.stored(record.key, stored.size)
+        await self._stored(record.folder)
         await self._end(
             record, "completed", etag=etag, checksum=verified,
         )  # fmt: skip
@@ -341,7 +358,7 @@ class Uploads:
         right_size = stored.size == record.plan.file_bytes
         if right_size and (given is None or not theirs or theirs == given.value):
             return str(given) if given else ""
-        await self.store.delete(record.key)
+        await self.delete(record)
         await self._end(record, "failed")
         self._metrics.upload_errors.labels("checksum").inc()
         what = "checksum" if right_size else "size"
