@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster import frames_until, is_recording, nodes, store
+from cluster import TROUBLE, Cable, frames_until, is_recording, nodes, store
 from support import Client, Server, headset, tablet
 
 from quest_backend.protocol import catalogue
@@ -234,3 +234,86 @@ async def test_a_node_that_stops_sends_its_clients_away_and_sessions_go_on(
             for client in back:
                 if client.kind is DeviceType.HEADSET:
                     await client.gets(catalogue.ON_TABLET_STOP_RECORDING)
+
+
+async def test_a_node_that_is_cut_off_from_valkey_comes_back_to_one_truth(
+    tmp_path: Path, valkey_url: str
+) -> None:
+    async with Cable(valkey_url.removeprefix("unix://")) as cable:
+        cut = Server(
+            tmp_path / "cut",
+            REDIS_URL=cable.url,
+            NODE_TIMEOUT_SECONDS="2",
+            TABLET_GRACE_SECONDS="20",
+        )
+        with nodes(tmp_path, 1, valkey_url, TABLET_GRACE_SECONDS="20") as (whole,):
+            await asyncio.to_thread(cut.start)
+            try:
+                await _cut_off(cable, cut, whole)
+            finally:
+                cable.plug()
+                await asyncio.to_thread(cut.stop)
+    log = cut.log.read_text()
+    assert not [trouble for trouble in TROUBLE if trouble in log], log
+
+
+async def _cut_off(cable: Cable, cut: Server, whole: Server) -> None:
+    async with (
+        headset(cut) as stays, headset(cut) as moves, headset(whole) as far,
+        tablet(cut) as recorder, tablet(whole) as operator, tablet(whole) as other,
+    ):  # fmt: skip
+        both = {stays.identity, moves.identity}
+        await operator.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: both <= set(ids))
+        await recorder.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: far.identity in ids)
+        await operator.ask(catalogue.TABLET_LOCK_DEVICES, catalogue.ON_DEVICES_LOCKED, sorted(both))
+        created = await recorder.ask(
+            catalogue.TABLET_CREATE_SESSION,
+            catalogue.ON_SESSION_CREATED,
+            {"deviceIds": [far.identity]},
+        )
+        session = created["sessionId"]
+        await recorder.ask(catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED, session)
+        await far.send(catalogue.HEADSET_RECORDING_STATE, True)
+        await recorder.gets(catalogue.ON_DEVICE_RECORDING_CHANGED, is_recording(far.identity))
+        operator.forget()
+
+        cable.pull()
+        # The whole node takes the other for dead, and goes on.
+        await operator.gets(
+            catalogue.ON_HEADSETS_UPDATED, lambda ids: not both & set(ids), timeout_s=15
+        )
+        async with cut.http() as http:
+            assert (await http.get("/health")).status_code == 503
+        async with headset(whole, moves.identity) as moved:
+            reply = await operator.call(catalogue.TABLET_START_RECORDING, moves.identity)
+            assert reply["success"], reply
+            await moved.gets(catalogue.ON_TABLET_START_RECORDING)
+            # What is done meanwhile is not lost for those behind the cut.
+            await far.send(catalogue.HEADSET_RECORDING_STATE, False)
+            await far.settled()
+            operator.forget()
+            recorder.forget()
+
+            cable.plug()
+            await operator.gets(
+                catalogue.ON_HEADSETS_UPDATED, lambda ids: both <= set(ids), timeout_s=15
+            )
+            refusal = await moves.gets(catalogue.ERROR, timeout_s=10)
+            assert refusal["code"] == "REPLACED"
+            await recorder.gets(
+                catalogue.ON_DEVICE_RECORDING_CHANGED,
+                lambda body: body == {"deviceId": far.identity, "isRecording": False},
+                timeout_s=10,
+            )
+            for device_id in both:
+                refused = await other.ask(
+                    catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCK_FAILED, device_id
+                )
+                assert refused["reason"] == "Device locked by another tablet"
+                other.forget()
+            reply = await operator.call(catalogue.TABLET_START_RECORDING, stays.identity)
+            assert reply["success"], reply
+            await stays.gets(catalogue.ON_TABLET_START_RECORDING)
+            await frames_until(stays, operator)
+            await recorder.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
+            await far.gets(catalogue.ON_SESSION_ENDED)
