@@ -114,11 +114,26 @@ class Server:
     engine: EngineServer
     node: Node | None = None
 
+    loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def has_company(self) -> bool:
+        """Whether clients that are sent away have another server to go to."""
+        return self.node is not None and self.node.relay.nodes > 1
+
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
         self.engine.draining = True
         if self.node is not None:
             self.node.presence.draining = True
+
+    async def send_away(self, within_s: float) -> None:
+        """Close the sockets one after the other, so that other servers get them spread."""
+        sessions = list(self.engine.sessions.values())
+        log.info("sockets_sent_away", sockets=len(sessions), within_s=within_s)
+        for session in sessions:
+            session.close("the server goes")
+            await asyncio.sleep(within_s / len(sessions))
 
 
 def build(settings: Settings, made: Secrets) -> Server:
@@ -202,6 +217,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 started_at=time.monotonic(),
             )
             await node.start()
+            server.loop = asyncio.get_running_loop()
             worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
             if worker is not None:
                 await worker.start()

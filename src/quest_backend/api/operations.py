@@ -48,6 +48,9 @@ async def health(request: Request) -> Response:
         "timestamp": Clock().iso(),
         "dependencies": states,
     }
+    if context.node.presence.draining:
+        body |= {"ok": False, "error": "The server is stopping"}
+        return json_response(body, 503)
     if not ok:
         down = ", ".join(name for name, state in states.items() if not state["ok"])
         body["error"] = f"Down: {down}"
