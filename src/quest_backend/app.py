@@ -32,7 +32,7 @@ from quest_backend.api import (
     uploads,
 )
 from quest_backend.api.access import HttpLimiter
-from quest_backend.api.context import Context, Quality
+from quest_backend.api.context import Context, Quality, Readiness
 from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
@@ -214,6 +214,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
+                readiness=Readiness(valkey.ping),
                 started_at=time.monotonic(),
             )
             await node.start()
