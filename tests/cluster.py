@@ -111,3 +111,53 @@ def store(folder: Path) -> Iterator[Store]:
     finally:
         running.signal(signal.SIGCONT)
         running.kill()
+
+
+class Cable:
+    """A network between a server and Valkey that can be pulled: nothing passes, nothing is closed."""
+
+    def __init__(self, store_path: str) -> None:
+        self._store_path = store_path
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> "Cable":
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"redis://127.0.0.1:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def pull(self) -> None:
+        self._whole.clear()
+
+    def plug(self) -> None:
+        self._whole.set()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._whole.wait()
+        there, back = await asyncio.open_unix_connection(self._store_path)
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.get_running_loop().create_task(self._pass(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self._whole.wait()
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass  # the other end is gone
+        finally:
+            sink.close()

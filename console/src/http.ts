@@ -24,7 +24,7 @@ function headersFor(credentials: Credentials | null): Record<string, string> {
 
 /** Call as `as`, by default as who is signed in. Status 0: the server could not be reached. */
 export async function call<T>(
-  method: "GET" | "POST" | "DELETE",
+  method: "GET" | "POST" | "PUT" | "DELETE",
   path: string,
   body?: unknown,
   as: Credentials | null = useAuth.getState().credentials,

@@ -23,6 +23,7 @@ from quest_backend.api import (
     fleet,
     forms,
     operations,
+    progress,
     qa,
     qa_work,
     s3_stats,
@@ -31,7 +32,7 @@ from quest_backend.api import (
     uploads,
 )
 from quest_backend.api.access import HttpLimiter
-from quest_backend.api.context import Context, Quality
+from quest_backend.api.context import Context, Quality, Readiness
 from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
@@ -113,11 +114,26 @@ class Server:
     engine: EngineServer
     node: Node | None = None
 
+    loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def has_company(self) -> bool:
+        """Whether clients that are sent away have another server to go to."""
+        return self.node is not None and self.node.relay.nodes > 1
+
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
         self.engine.draining = True
         if self.node is not None:
             self.node.presence.draining = True
+
+    async def send_away(self, within_s: float) -> None:
+        """Close the sockets one after the other, so that other servers get them spread."""
+        sessions = list(self.engine.sessions.values())
+        log.info("sockets_sent_away", sockets=len(sessions), within_s=within_s)
+        for session in sessions:
+            session.close("the server goes")
+            await asyncio.sleep(within_s / len(sessions))
 
 
 def build(settings: Settings, made: Secrets) -> Server:
@@ -198,9 +214,11 @@ def build(settings: Settings, made: Secrets) -> Server:
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
+                readiness=Readiness(valkey.ping),
                 started_at=time.monotonic(),
             )
             await node.start()
+            server.loop = asyncio.get_running_loop()
             worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
             if worker is not None:
                 await worker.start()
@@ -258,6 +276,7 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         fleet,
         sessions,
         uploads,
+        progress,
         forms,
         tablets,
         audit,

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     node_timeout_seconds: float = Field(
         15, ge=1, le=600, description="a server that others do not hear of this long is dead"
     )
+    drain_seconds: float = Field(
+        5,
+        ge=0,
+        le=8,
+        description="how long a server that stops takes to send its clients to others",
+    )
 
     s3_bucket_name: str = Field(
         "turing-robotics-datahub",

@@ -142,7 +142,7 @@ async def test_refreshes_at_once_are_joined(lab: Server) -> None:
     assert 1 <= lab.log.read_text().count("bucket_read") - before <= 2
 
 
-@pytest.mark.parametrize("path", ["", "/overview", "/sessions", "/timeline", "/status"])
+@pytest.mark.parametrize("path", ["", "/summary", "/overview", "/sessions", "/timeline", "/status"])
 async def test_only_admins_may_look(lab: Server, path: str) -> None:
     async with lab.http() as http:
         assert (await http.get(f"/api/s3-stats{path}")).status_code == 401
@@ -195,3 +195,25 @@ async def test_the_command_shows_them(lab: Server) -> None:
     assert (code, out) == (1, "")
     assert "Cannot connect" in err
     assert "Traceback" not in err
+
+
+async def test_the_summary_is_the_whole_without_its_long_lists(lab: Server) -> None:
+    """And with the newest of what is incomplete or processed, newest first."""
+    for stamp in ("20260210_101010", "20260210_101011"):
+        await upload(lab, new_id("headset"), stamp, data=b"d")
+    async with bucket(lab.data_dir) as store:
+        upload_id = await store.begin("client_output/later.zip", "application/zip", {})
+        part = await store.put_part("client_output/later.zip", upload_id, 1, b"zip")
+        await store.complete("client_output/later.zip", upload_id, [part])
+    await refresh(lab)
+    whole, found = await get(lab), await get(lab, "/summary")
+    for name in ("overview", "byType", "timeline", "costs", "insights"):
+        assert found[name] == whole[name]
+    assert found["sessionCount"] == whole["sessions"]["total"]
+    assert found["completeCount"] == whole["sessions"]["complete"]
+    incomplete = [row for row in whole["sessions"]["sessions"] if row["status"] == "incomplete"]
+    assert found["newestIncomplete"] == incomplete[::-1]
+    assert found["newestIncomplete"][0]["id"] == "20260210_101011"
+    assert found["outputCount"] == whole["processedOutputs"]["count"]
+    newest = sorted(whole["processedOutputs"]["files"], key=lambda row: row["date"], reverse=True)
+    assert [row["name"] for row in found["newestOutputs"]] == [row["name"] for row in newest]

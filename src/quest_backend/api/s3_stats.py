@@ -18,11 +18,17 @@ from quest_backend.api.json import json_response
 from quest_backend.clock import Clock
 from quest_backend.storage.bucket_report import (
     GB,
+    Costs,
     DayStats,
+    Insights,
     OutputFile,
     Overview,
     S3Stats,
+    SessionFiles,
     SessionStats,
+    TypeStats,
+    newest_incomplete,
+    newest_outputs,
     session_rows,
 )
 from quest_backend.storage.bucket_stats import BucketStats, StatsNotReady, StatsStatus, StatsView
@@ -38,6 +44,7 @@ _FIRST_S = 20.0
 _REFRESH_S = 30.0
 # Rows that are written at a time: about a millisecond of the event loop.
 _SLICE = 500
+_LISTED = 100
 
 
 class StatsStatusAnswer(BaseModel):
@@ -51,10 +58,47 @@ class StatsStatusAnswer(BaseModel):
     error: str | None
 
 
+class StatsSummary(BaseModel):
+    """S3Stats with at most 100 incomplete sessions and 100 outputs, newest first."""
+
+    ok: bool = True
+    overview: Overview
+    byType: dict[str, TypeStats]
+    sessionCount: int
+    completeCount: int
+    newestIncomplete: list[SessionFiles]
+    outputCount: int
+    outputsGB: float
+    newestOutputs: list[OutputFile]
+    timeline: list[DayStats]
+    costs: Costs
+    insights: Insights
+
+
 @router.get("", responses={200: {"model": S3Stats}})
 async def s3_stats(request: Request) -> Response:
     """All of it. Up to 5 minutes old, but with every upload that was finished here since."""
     return _streamed(_whole(await _view(request)))
+
+
+@router.get("/summary")
+async def numbers(request: Request) -> StatsSummary:
+    """What a page shows: all but the long lists, and the newest of what they would have."""
+    view = await _view(request)
+    found = view.summary
+    return StatsSummary(
+        overview=found.overview,
+        byType=found.by_type,
+        sessionCount=found.total,
+        completeCount=found.complete,
+        newestIncomplete=newest_incomplete(view.tally, _LISTED),
+        outputCount=found.outputs,
+        outputsGB=found.outputs_gb,
+        newestOutputs=newest_outputs(view.tally, _LISTED),
+        timeline=found.timeline,
+        costs=found.costs,
+        insights=found.insights,
+    )
 
 
 @router.get("/overview", responses={200: {"model": Overview}})

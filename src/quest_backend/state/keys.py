@@ -72,7 +72,7 @@ def session(session_id: str) -> str:
 
 
 def session_devices(session_id: str) -> str:
-    """Hash, 7 days: ``{deviceId}:{isRecording|frameCount|uploadProgress|uploadStatus}``."""
+    """Hash, 7 days: ``{deviceId}:{field}``; fields in docs/state.md."""
     return f"session_devices:{session_id}"
 
 
@@ -129,6 +129,11 @@ def upload_poll(upload_id: str) -> str:
 def upload_folder(folder: str) -> str:
     """Hash, 30 days: whose folder it is, its uploads, what was stored."""
     return f"upload_folder:{folder}"
+
+
+def session_uploads(session_id: str) -> str:
+    """Hash, 7 days: ``{deviceId}|{folder}|{fileType}``: ``size:bytes:state``, and ``rev``."""
+    return f"session_uploads:{session_id}"
 
 
 def upload_place(device_id: str, asked: str) -> str:

@@ -3,6 +3,7 @@
 Lists come in slices, so that a long one can be written without holding the event loop.
 """
 
+import heapq
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from quest_backend.clock import Clock
 from quest_backend.storage.tally import (
     MP4,
     NPZ,
@@ -220,6 +222,21 @@ def session_rows(tally: Tally, start: int, stop: int) -> list[SessionFiles]:
             }
         )
     return rows
+
+
+def newest_incomplete(tally: Tally, count: int) -> list[SessionFiles]:
+    """At most ``count`` sessions that lack a file, newest first; ids are times."""
+    lacking = np.flatnonzero(~(_has(tally, MP4) & _has(tally, NPZ)))
+    return [row for place in lacking[::-1][:count] for row in session_rows(tally, place, place + 1)]
+
+
+def newest_outputs(tally: Tally, count: int) -> list[OutputFile]:
+    """At most ``count`` processed outputs, newest first."""
+    newest = heapq.nlargest(count, tally.outputs.items(), key=lambda each: each[1][1])
+    return [
+        {"name": name, "sizeGB": size / GB, "date": Clock.iso_of(at_ms)}
+        for name, (size, at_ms) in newest
+    ]
 
 
 def _has(tally: Tally, extension: str) -> NDArray[np.bool_]:

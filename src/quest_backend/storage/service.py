@@ -19,6 +19,7 @@ from quest_backend.storage.cleanup import clean_up, poll_progress
 from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.listing import BucketListing
 from quest_backend.storage.presign import Credentials
+from quest_backend.storage.progress import UploadProgress
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
 from quest_backend.storage.stats_records import StatsRecords
@@ -57,6 +58,7 @@ class Storage:
         self.child = child
         self.store = object_store(settings, child)
         expiry_s = settings.upload_expiry_hours * 3600
+        self.progress = UploadProgress(valkey)
         self.records = UploadRecords(valkey, sessions, clock, expiry_s)
         self.stats = BucketStats(BucketListing(self.store), StatsRecords(valkey), clock)
         self.uploads = Uploads(

@@ -115,7 +115,7 @@ class Uploads:
             session_id=await self.session_for(owner.device_id, asked, session_id),
         )
         record = await self._claim(draft)
-        await self._tell(*await self.records.note(record.upload_id))
+        await self._tell(*await self.records.note(record.upload_id, begun_ms=self.now_ms()))
         log.info(
             "upload_started", upload=record.upload_id[:16], key=record.key,
             device=owner.device_id, bytes=file_bytes, parts=parts.parts,
