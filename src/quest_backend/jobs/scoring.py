@@ -12,6 +12,7 @@ from quest_backend.jobs.range_reads import score_remote
 from quest_backend.protocol.recordings import FileType, key_of
 from quest_backend.qa.problems import ProblemCode
 from quest_backend.qa.recording import MAX_MEMBER_BYTES
+from quest_backend.qa.timeline import MAX_POINTS
 from quest_backend.state.qa import QaStore
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectChanged, ObjectStore
@@ -105,19 +106,28 @@ class Scorer:
             ObjectStoreUnavailable, ObjectChanged, ShortRead, TimeoutError: try again.
         """
         usual = min(_USUAL_MEMBER_BYTES, self._max_member_bytes)
-        scored = await self._read(found, usual)
+        scored = await measure(self._store, found, usual)
         codes = {each["code"] for each in scored.session["extended"]["problems"]}
         if usual == self._max_member_bytes or ProblemCode.TOO_LARGE not in codes:
             return scored
         async with self._large:
-            return await self._read(found, self._max_member_bytes)
+            return await measure(self._store, found, self._max_member_bytes)
 
-    async def _read(self, found: StoredRecording, max_member_bytes: int) -> Scored:
-        session_id = found.session_id
-        return await score_remote(
-            session_id,
-            remote(self._store, key_of(session_id, FileType.DATA), found.data),
-            remote(self._store, key_of(session_id, FileType.VIDEO), found.video),
-            request_timeout_s=_REQUEST_S,
-            max_member_bytes=max_member_bytes,
-        )
+
+async def measure(
+    store: ObjectStore, found: StoredRecording, max_member_bytes: int, max_points: int = MAX_POINTS
+) -> Scored:
+    """What a recording of the bucket is; arrays larger than ``max_member_bytes`` are not read.
+
+    Raises:
+        ObjectStoreUnavailable, ObjectChanged, ShortRead, TimeoutError: try again.
+    """
+    session_id = found.session_id
+    return await score_remote(
+        session_id,
+        remote(store, key_of(session_id, FileType.DATA), found.data),
+        remote(store, key_of(session_id, FileType.VIDEO), found.video),
+        request_timeout_s=_REQUEST_S,
+        max_member_bytes=max_member_bytes,
+        max_points=max_points,
+    )
