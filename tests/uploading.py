@@ -45,3 +45,9 @@ async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
         yield store
     finally:
         await store.close()
+
+
+async def removed(server: Server, key: str) -> None:
+    """Delete an object from the store itself."""
+    async with bucket(server.data_dir) as store:
+        await store.delete(key)

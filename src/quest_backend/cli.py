@@ -29,6 +29,7 @@ from quest_backend import (
     stats_command,
     tokens,
     upload_command,
+    worker_command,
 )
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
@@ -46,6 +47,9 @@ out = Console()
 err = Console(stderr=True)
 
 cli.command("qa", epilog="Example: quest-backend qa ./sessions/20260206_143052")(cli_qa.qa)
+cli.command(epilog="Example: REDIS_URL=redis://lab:6379 quest-backend worker --concurrency 8")(
+    worker_command.worker
+)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (PORT, else 3200).")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (HOST, else all).")]

@@ -148,8 +148,9 @@ def _numbers(session: SessionQA) -> Table:
     ]  # fmt: skip
     table = Table.grid(padding=(0, 2))
     for label, number, more in rows:
-        table.add_row(label, f"{number:.2f}", more)
-    table.add_row("Video", "", _video(session))
+        table.add_row(label, f"{number:.2f}", Text(more))
+    # Text: a video may name its codec so that it looks like markup.
+    table.add_row("Video", "", Text(_video(session)))
     return table
 
 

@@ -6,15 +6,29 @@ from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 
+from quest_backend.jobs.queue import QaQueue
+from quest_backend.jobs.timelines import Timelines
 from quest_backend.metrics import Metrics
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
+from quest_backend.state.qa import QaStore
+from quest_backend.state.qa_lists import QaLists
 from quest_backend.storage.service import Storage
 from quest_backend.tokens import Tokens
 
 if TYPE_CHECKING:
     from quest_backend.api.access import HttpLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What is measured of recordings, the lists of it, and the work of measuring."""
+
+    store: QaStore
+    lists: QaLists
+    queue: QaQueue
+    timelines: Timelines
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,7 @@ class Context:
     node: Node
     revocation: Revocation
     storage: Storage
+    qa: Quality
     metrics: Metrics
     limiter: "HttpLimiter"
     dependencies: dict[str, Callable[[], Awaitable[None]]]

@@ -22,7 +22,8 @@ from quest_backend.storage.presign import Credentials
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
 from quest_backend.storage.stats_records import StatsRecords
-from quest_backend.storage.uploads import UploadOptions, Uploads
+from quest_backend.storage.upload_types import UploadOptions
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -48,12 +49,13 @@ class Storage:
         clock: Clock,
         metrics: Metrics,
         changed: Callable[[str, str, UploadState, int, int], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self.child = child
-        self.store = _store(settings, child)
+        self.store = object_store(settings, child)
         expiry_s = settings.upload_expiry_hours * 3600
         self.records = UploadRecords(valkey, sessions, clock, expiry_s)
         self.stats = BucketStats(BucketListing(self.store), StatsRecords(valkey), clock)
@@ -73,6 +75,7 @@ class Storage:
             ),
             self.stats,
             self.check_room,
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 
@@ -149,11 +152,14 @@ class Storage:
                 log.warning("upload_progress_unknown", reason=str(error))
 
 
-def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
+def object_store(settings: Settings, child: EmbeddedS3 | None, bucket: str = "") -> ObjectStore:
+    """The store that the settings name; of ``child``, which is started or ``known``, if there is.
+
+    ``bucket``: another one than that of the settings.
+    """
+    name = bucket or settings.s3_bucket_name
     if child is not None:
-        return ObjectStore(
-            settings.s3_bucket_name, embedded.REGION, child.endpoint, child.credentials
-        )
+        return ObjectStore(name, embedded.REGION, child.endpoint, child.credentials)
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     given = None
     if key is not None and secret is not None:
@@ -163,6 +169,4 @@ def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
             secret.get_secret_value(),
             token.get_secret_value() if token else "",
         )
-    return ObjectStore(
-        settings.s3_bucket_name, settings.aws_region, settings.s3_endpoint_url, given
-    )
+    return ObjectStore(name, settings.aws_region, settings.s3_endpoint_url, given)
