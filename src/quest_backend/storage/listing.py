@@ -20,7 +20,7 @@ from quest_backend.storage.tally import Tally, merged
 if TYPE_CHECKING:
     from obstore.store import S3Credential  # only its stubs have it
 
-_READERS = 3
+_READERS = 4
 _SLICE = 500
 _PAGE_S = 60.0
 # Those of a role change every few hours.
