@@ -45,7 +45,7 @@ from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.presign import Credentials, Presigner
 from quest_backend.storage.records import UploadRecord
 from quest_backend.storage.s3 import ObjectStore
-from quest_backend.storage.uploads import Started
+from quest_backend.storage.upload_types import Started
 
 MIB = 1024 * 1024
 PARTS = 10_000

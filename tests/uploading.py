@@ -35,16 +35,6 @@ async def stored(server: Server, key: str) -> bytes | None:
     return None if reply.status_code == 404 else reply.content
 
 
-async def removed(server: Server, key: str) -> None:
-    """Delete an object from the store itself."""
-    child = EmbeddedS3(server.data_dir)
-    credentials, endpoint = child.known()
-    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
-    await store.open()
-    await store.delete(key)
-    await store.close()
-
-
 @asynccontextmanager
 async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
     """The store of a running server, by its own credentials."""
@@ -55,3 +45,9 @@ async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
         yield store
     finally:
         await store.close()
+
+
+async def removed(server: Server, key: str) -> None:
+    """Delete an object from the store itself."""
+    async with bucket(server.data_dir) as store:
+        await store.delete(key)

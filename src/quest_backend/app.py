@@ -1,6 +1,7 @@
 """The server, put together: stores, socket edge, REST edge, one ASGI app."""
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,7 +32,7 @@ from quest_backend.api import (
     uploads,
 )
 from quest_backend.api.access import HttpLimiter
-from quest_backend.api.context import Context, Quality
+from quest_backend.api.context import Context, Quality, Readiness
 from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
@@ -53,8 +54,11 @@ from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.audit import AuditTrail
+from quest_backend.state.bus import Bus
+from quest_backend.state.changes import Changes
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
+from quest_backend.state.nodes import NodeRegistry
 from quest_backend.state.qa_lists import QaLists
 from quest_backend.state.qa_news import QaNews
 from quest_backend.state.sessions import SessionStore
@@ -62,6 +66,7 @@ from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
 from quest_backend.state.valkey import Valkey
 from quest_backend.storage.service import Storage, embedded_store
+from quest_backend.supervised import take_lock
 from quest_backend.tokens import Secrets, Tokens
 
 log = structlog.get_logger()
@@ -109,11 +114,26 @@ class Server:
     engine: EngineServer
     node: Node | None = None
 
+    loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def has_company(self) -> bool:
+        """Whether clients that are sent away have another server to go to."""
+        return self.node is not None and self.node.relay.nodes > 1
+
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
         self.engine.draining = True
         if self.node is not None:
             self.node.presence.draining = True
+
+    async def send_away(self, within_s: float) -> None:
+        """Close the sockets one after the other, so that other servers get them spread."""
+        sessions = list(self.engine.sessions.values())
+        log.info("sockets_sent_away", sockets=len(sessions), within_s=within_s)
+        for session in sessions:
+            session.close("the server goes")
+            await asyncio.sleep(within_s / len(sessions))
 
 
 def build(settings: Settings, made: Secrets) -> Server:
@@ -136,6 +156,11 @@ def build(settings: Settings, made: Secrets) -> Server:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _node_name(settings.data_dir) as node_id, serving(app, node_id):
+            yield
+
+    @asynccontextmanager
+    async def serving(app: FastAPI, node_id: str) -> AsyncIterator[None]:
         children = Children(settings)
         url = await children.start()
         timeout_s = settings.redis_timeout_ms / 1000
@@ -146,13 +171,14 @@ def build(settings: Settings, made: Secrets) -> Server:
                 "device_ttl": DEVICE_STATE_TTL_S,
                 "session_ttl": SESSION_TTL_S,
                 "lock_ttl": settings.lock_ttl_seconds,
+                "origin": node_id,
             },
         )
         storage: Storage | None = None
         try:
             await valkey.ping()
-            hub = _hub(settings, valkey, metrics)
-            node = Node(hub, tokens)
+            hub = _hub(settings, valkey, metrics, node_id)
+            node = Node(hub, tokens, Bus(settings.bus_urls or [url], timeout_s, metrics.bus))
             server.node = node
             doors["/"] = node.gateway
             storage = Storage(
@@ -188,9 +214,11 @@ def build(settings: Settings, made: Secrets) -> Server:
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
+                readiness=Readiness(valkey.ping),
                 started_at=time.monotonic(),
             )
             await node.start()
+            server.loop = asyncio.get_running_loop()
             worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
             if worker is not None:
                 await worker.start()
@@ -243,19 +271,29 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
     errors.install(rest)
     # Paths with words before those with ids in the same place.
     for module in (
-        operations, auth, fleet, sessions, uploads, progress, forms, tablets, audit, qa_work, qa,
-        s3_stats, console,
-    ):  # fmt: skip
+        operations,
+        auth,
+        fleet,
+        sessions,
+        uploads,
+        progress,
+        forms,
+        tablets,
+        audit,
+        s3_stats,
+        qa_work,
+        qa,
+        console,
+    ):
         rest.include_router(module.router)
     return rest
 
 
-def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
+def _hub(settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str) -> Hub:
     clock = Clock()
     view = FleetView()
     connections = Connections()
     outbox = Outbox(metrics)
-    node_id = _node_id(settings.data_dir)
     return Hub(
         settings=settings,
         clock=clock,
@@ -264,6 +302,8 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
         sessions=SessionStore(valkey, clock),
         telemetry=TelemetryWriter(valkey, clock),
         audit=AuditTrail(valkey, clock),
+        changes=Changes(valkey, node_id, settings.redis_timeout_ms / 1000),
+        nodes=NodeRegistry(valkey, clock, node_id, settings.node_timeout_seconds),
         connections=connections,
         outbox=outbox,
         dashboards=Feed(
@@ -291,13 +331,30 @@ def _live(node: Node) -> Live:
         active_sessions=lambda: node.active_sessions,
         dependencies_up=lambda: {"valkey": node.store_up},
         loop_tasks=lambda: len(asyncio.all_tasks()),
+        nodes=lambda: node.relay.nodes,
     )
 
 
-def _node_id(data_dir: Path) -> str:
-    """This server's name, the same after a restart."""
-    path = data_dir / "node-id"
-    if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
+@asynccontextmanager
+async def _node_name(data_dir: Path) -> AsyncIterator[str]:
+    """This server's name, the same after a restart, and no other server's meanwhile.
+
+    Raises:
+        DataDirInUseError: another server works there; with one name they would be one node.
+    """
+    lock = await take_lock(_node_file(data_dir), data_dir)
+    try:
+        yield _name_in(_node_file(data_dir))
+    finally:
+        os.close(lock)
+
+
+def _node_file(data_dir: Path) -> Path:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return data_dir / "node-id"
+
+
+def _name_in(path: Path) -> str:
+    if not path.read_text().strip():
         path.write_text(f"node-{secrets.token_hex(6)}\n")
     return path.read_text().strip()

@@ -29,6 +29,7 @@ from quest_backend import (
     stats_command,
     tokens,
     upload_command,
+    worker_command,
 )
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
@@ -46,6 +47,9 @@ out = Console()
 err = Console(stderr=True)
 
 cli.command("qa", epilog="Example: quest-backend qa ./sessions/20260206_143052")(cli_qa.qa)
+cli.command(epilog="Example: REDIS_URL=redis://lab:6379 quest-backend worker --concurrency 8")(
+    worker_command.worker
+)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (PORT, else 3200).")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (HOST, else all).")]
@@ -78,13 +82,28 @@ def _raise_file_limit() -> None:
 class _Server(uvicorn.Server):
     """Tells the app before the first socket is closed that the server goes, not the clients."""
 
-    def __init__(self, config: uvicorn.Config, server: app.Server) -> None:
+    def __init__(self, config: uvicorn.Config, server: app.Server, drain_s: float) -> None:
         super().__init__(config)
         self._app = server
+        self._drain_s = drain_s
+
+        self._leaving: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        again = self._app.engine.draining
         self._app.drain()
-        super().handle_exit(sig, frame)
+        loop = self._app.loop
+        if again or loop is None or not self._app.has_company:
+            super().handle_exit(sig, frame)
+            return
+        loop.call_soon_threadsafe(self._leave, sig, loop)
+
+    def _leave(self, sig: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._leaving = loop.create_task(self._send_away_and_exit(sig))
+
+    async def _send_away_and_exit(self, sig: int) -> None:
+        await self._app.send_away(self._drain_s)
+        super().handle_exit(sig, None)
 
 
 def _bind(config: settings.Settings, advice: str) -> socket.socket:
@@ -136,6 +155,7 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
             timeout_graceful_shutdown=5,
         ),
         server,
+        config.drain_seconds,
     )
     with contextlib.suppress(KeyboardInterrupt):
         runner.run(sockets=[address])

@@ -55,8 +55,22 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None, description="Valkey or Redis 7+ to use; an embedded Valkey when not set"
     )
+    bus_urls: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Valkeys for frames between servers, comma-separated; else that of `REDIS_URL`",
+    )
     redis_timeout_ms: int = Field(
         1500, ge=50, le=60_000, description="longest wait for an answer of Valkey"
+    )
+
+    node_timeout_seconds: float = Field(
+        15, ge=1, le=600, description="a server that others do not hear of this long is dead"
+    )
+    drain_seconds: float = Field(
+        5,
+        ge=0,
+        le=8,
+        description="how long a server that stops takes to send its clients to others",
     )
 
     s3_bucket_name: str = Field(
@@ -155,7 +169,7 @@ class Settings(BaseSettings):
         description="arrays larger than this are not read for QA",
     )
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "bus_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -166,6 +180,14 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("bus_urls")
+    @classmethod
+    def _are_stores(cls, value: list[str]) -> list[str]:
+        for url in value:
+            if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+                raise ValueError(f"not an address of a Valkey: {url!r}; redis://host:port")
+        return value
 
     @field_validator("s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod

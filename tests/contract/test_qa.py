@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -233,6 +233,25 @@ async def test_a_new_result_is_told_to_dashboards_and_to_its_tablet(server: Serv
         await other.settled()
         assert other.seen(catalogue.ON_QA_COMPLETED) == []
         assert unsubscribed.seen(catalogue.ON_QA_COMPLETED) == []
+
+
+def _of(folder: str) -> Callable[[Any], bool]:
+    return lambda told: bool(told["sessionId"] == folder)
+
+
+async def test_a_tablet_that_watches_the_fleet_hears_of_it_once(server: Server) -> None:
+    async with opened(server) as store, tablet(server) as operator:
+        await operator.ask(catalogue.DASHBOARD_SUBSCRIBE, catalogue.ON_FLEET_STATUS_UPDATED)
+        client = store._valkey.client
+        for folder in ("20260301_110000", "20260301_110001"):
+            await client.hset(keys.upload_folder(folder), "video", "u2")
+            await client.hset(keys.upload("u2"), mapping={"sessionId": "s2", "deviceId": "Q"})
+            await client.hset(keys.session("s2"), "tabletIdentity", operator.identity)
+            await store.put(session(folder, 61.5), fingerprint("a", None), NOW)
+            await operator.gets(catalogue.ON_QA_COMPLETED, _of(folder))
+        # The first one's second telling would have come before the second one's first.
+        told = [each["sessionId"] for each in operator.seen(catalogue.ON_QA_COMPLETED)]
+        assert told.count("20260301_110000") == 1
 
 
 async def test_metrics_count_by_verdict_and_review(lab: Server) -> None:

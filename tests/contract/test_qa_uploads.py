@@ -82,6 +82,11 @@ async def test_an_upload_is_scored_and_told_within_seconds(server: Server, tmp_p
         assert await viewer.gets(catalogue.ON_QA_COMPLETED, complete, SECONDS) == told
         assert time.monotonic() - uploaded_at < SECONDS
 
+        async with server.http(admin=True) as admin:
+            metrics = (await admin.get("/metrics")).text
+        assert 'turing_qa_delay_seconds_bucket{le="10.0"} 0.0' not in metrics
+        assert "turing_qa_delay_seconds_count 0.0" not in metrics
+
         reply = await answer(server, stamp)
         assert reply.status_code == 200, reply.text
         body = reply.json()

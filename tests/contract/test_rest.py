@@ -201,3 +201,10 @@ async def test_many_requests_at_once(server: Server) -> None:
     async with server.http(new_id("tablet")) as http:
         replies = await asyncio.gather(*(http.get("/api/sessions") for _ in range(50)))
     assert {reply.status_code for reply in replies} == {200}
+
+
+async def test_ready_is_asked_as_often_as_one_likes(server: Server) -> None:
+    async with server.http() as http:
+        answers = [await http.get("/ready") for _ in range(80)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[0].json() == {"ok": True}

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 from recordings import SESSION, arrays, fetcher, npz
@@ -20,10 +21,11 @@ from quest_backend.qa.score import score_session
 from quest_backend.qa.verdict import BUILT_IN, profiles
 from quest_backend.qa.video import Video
 from quest_backend.state import keys
+from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.qa import Kept, QaStore, fingerprint
 from quest_backend.state.qa_lists import OPEN, REVIEWS, VERDICTS, BadCursor, Order, QaLists, Query
 from quest_backend.state.qa_news import QaNews
-from quest_backend.state.valkey import Valkey
+from quest_backend.state.valkey import StoreUnavailable, Valkey
 
 pytestmark = pytest.mark.asyncio
 
@@ -229,7 +231,27 @@ async def test_news_come_once_per_new_result_from_any_process(store_url: str) ->
         await results.aclose()  # type: ignore[attr-defined]  # it is a generator
         assert (first.session_id, first.score, first.verdict) == (SESSION, 90.25, "PASS")
         assert (first.origin.tablet, first.origin.device_id) == ("tablet_1", "QUEST_1")
-        assert (second.score, second.verdict) == (10.0, "FAIL")
+        assert (second.score, second.verdict, second.modified_ms) == (10.0, "FAIL", NOW + 1)
+
+
+async def test_news_go_on_after_valkey_was_away(tmp_path: Path) -> None:
+    child = EmbeddedValkey(tmp_path)
+    url = await child.start()
+    async with opened(url) as (store, _, valkey):
+        news = QaNews(valkey, 0.5)
+        await news.ready()
+        results = news.follow()
+        coming = asyncio.ensure_future(anext(results))
+        await child.stop()
+        with pytest.raises(StoreUnavailable):
+            await store.put(session(SESSION, 90), fingerprint("a", None), NOW)
+        await child.start()
+        async with opened(url) as (worker, _, _valkey):
+            await worker.put(session(SESSION, 90), fingerprint("a", None), NOW)
+        async with asyncio.timeout(20):
+            assert (await coming).session_id == SESSION
+        await results.aclose()  # type: ignore[attr-defined]  # it is a generator
+    await child.stop()
 
 
 async def test_the_whole_list_streams_in_pages_of_the_schemas_part(store_url: str) -> None:

@@ -1,6 +1,7 @@
 """Who may call: device tokens, the admin key, and how often."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -109,6 +110,7 @@ class HttpLimiter:
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._multiplier = multiplier
         self._timeout_s = timeout_s
+        self.node = secrets.token_hex(6)
 
     async def check(self, group: str, item: RateLimitItem, client: str) -> None:
         """Count a request.
@@ -137,13 +139,19 @@ class HttpLimiter:
         )
 
 
-def limited(group: str, count: int, window_s: int = 60) -> Callable[[Request], Awaitable[None]]:
-    """At most ``count`` requests per window and client address, over all paths of ``group``."""
+def limited(
+    group: str, count: int, window_s: int = 60, *, per_node: bool = False
+) -> Callable[[Request], Awaitable[None]]:
+    """At most ``count`` requests per window and client address, over all paths of ``group``.
+
+    ``per_node``: of each node. One Prometheus asks all of them from one address.
+    """
     item = RateLimitItemPerSecond(count, window_s)
 
     async def check(request: Request) -> None:
         context = context_of(request)
         client = request.client.host if request.client else "unknown"
-        await context.limiter.check(group, item, client)
+        counted = f"{group}@{context.limiter.node}" if per_node else group
+        await context.limiter.check(counted, item, client)
 
     return check

@@ -1,5 +1,7 @@
 """What routers need of the server."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -14,11 +16,38 @@ from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.state.qa import QaStore
 from quest_backend.state.qa_lists import QaLists
+from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.storage.service import Storage
 from quest_backend.tokens import Tokens
 
 if TYPE_CHECKING:
     from quest_backend.api.access import HttpLimiter
+
+
+class Readiness:
+    """Whether a dependency answers, asked at most once a second, however many ask us."""
+
+    _AGE_S = 1.0
+
+    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
+        self._probe = probe
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._up = False
+
+    async def is_up(self) -> bool:
+        """Its last answer, at most a second old."""
+        async with self._asking:
+            if time.monotonic() - self._asked_at > self._AGE_S:
+                try:
+                    async with asyncio.timeout(self._AGE_S):
+                        await self._probe()
+                except (StoreUnavailable, TimeoutError):
+                    self._up = False
+                else:
+                    self._up = True
+                self._asked_at = time.monotonic()
+            return self._up
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +73,7 @@ class Context:
     metrics: Metrics
     limiter: "HttpLimiter"
     dependencies: dict[str, Callable[[], Awaitable[None]]]
+    readiness: Readiness
     started_at: float
 
 

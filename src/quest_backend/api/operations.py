@@ -27,13 +27,13 @@ router = APIRouter(tags=["operations"])
 _PROBE_S = 1.0
 
 
-@router.get("/test", dependencies=[Depends(access.limited("test", 60))])
+@router.get("/test", dependencies=[Depends(access.limited("test", 60, per_node=True))])
 async def test() -> dict[str, Any]:
     """The server answers."""
     return {"ok": True, "message": "Quest VR Backend is running", "time": Clock().iso()}
 
 
-@router.get("/health", dependencies=[Depends(access.limited("health", 60))])
+@router.get("/health", dependencies=[Depends(access.limited("health", 60, per_node=True))])
 async def health(request: Request) -> Response:
     """Whether the server and what it depends on work; 503 when something does not."""
     context = context_of(request)
@@ -48,6 +48,9 @@ async def health(request: Request) -> Response:
         "timestamp": Clock().iso(),
         "dependencies": states,
     }
+    if context.node.presence.draining:
+        body |= {"ok": False, "error": "The server is stopping"}
+        return json_response(body, 503)
     if not ok:
         down = ", ".join(name for name, state in states.items() if not state["ok"])
         body["error"] = f"Down: {down}"
@@ -71,7 +74,23 @@ async def _probe(context: Context) -> dict[str, dict[str, Any]]:
     return states
 
 
-@router.get("/metrics", dependencies=[Depends(access.limited("metrics", 30))])
+@router.get("/ready")
+async def ready(request: Request) -> Response:
+    """Whether new clients should come here: not while the server stops or has lost Valkey.
+
+    For load balancers, on each node of its own. An S3 that is down is no reason to leave: it is
+    down for all nodes, and sockets do not need it. Not rate limited, and cheap: Valkey is asked at
+    most once a second.
+    """
+    context = context_of(request)
+    if context.node.presence.draining:
+        return json_response({"ok": False, "error": "The server is stopping"}, 503)
+    if not await context.readiness.is_up():
+        return json_response({"ok": False, "error": "Down: valkey"}, 503)
+    return json_response({"ok": True})
+
+
+@router.get("/metrics", dependencies=[Depends(access.limited("metrics", 30, per_node=True))])
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     context = context_of(request)

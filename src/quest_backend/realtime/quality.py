@@ -7,6 +7,9 @@ from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.outbox import Feed
 from quest_backend.state.qa_news import QaNews, QaResult
 
+# What is older was found in the bucket, not uploaded just now.
+_UPLOADED_LATELY_S = 3600
+
 
 class QualityNews:
     """Tells this node's sockets; every node does it for its own."""
@@ -28,6 +31,9 @@ class QualityNews:
         """One result, measured by whatever process."""
         self._hub.metrics.qa_scored.labels(result.verdict).inc()
         self._hub.metrics.qa_score.observe(result.score)
+        delay_s = max(0, self._hub.clock.unix_ms() - result.modified_ms) / 1000
+        if delay_s <= _UPLOADED_LATELY_S:
+            self._hub.metrics.qa_delay.observe(delay_s)
         payload = _payload(result)
         if self._hub.connections.room(DASHBOARDS):
             self._feed.send(("qa", result.session_id), payload)

@@ -10,6 +10,8 @@ UPLOADS = "uploads"
 REVISION = "fleet:revision"
 PAIRED_TABLETS = "paired_tablets"
 AUDIT = "audit"
+CHANGES = "fleet:changes"
+NODES = "nodes"
 S3_STATS = "s3_stats"
 S3_STATS_LEASE = "s3_stats:lease"
 S3_STATS_CHANGES = "s3_stats:changes"
@@ -82,6 +84,16 @@ def tablet_sessions(identity: str) -> str:
 def node(node_id: str) -> str:
     """String, a few heartbeats: this server is alive."""
     return f"node:{node_id}"
+
+
+def inbox(node_id: str) -> str:
+    """Stream, an hour: what other nodes want of this one."""
+    return f"inbox:{node_id}"
+
+
+def lease(what: str) -> str:
+    """String, as long as asked for: the node that does this."""
+    return f"lease:{what}"
 
 
 def tablet(identity: str) -> str:

@@ -18,12 +18,16 @@ _AWAY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class QaResult:
-    """A recording was measured. ``score`` is 0..100, ``verdict`` as its process decided."""
+    """A recording was measured. ``score`` is 0..100, ``verdict`` as its process decided.
+
+    ``modified_ms`` is when its newer file was written (Unix ms).
+    """
 
     session_id: str
     score: float
     verdict: str
     origin: Origin
+    modified_ms: int
 
 
 class QaNews:
@@ -66,5 +70,5 @@ class QaNews:
                     self._last = entry_id
                     yield QaResult(
                         row["sessionId"], int(row["score"]) / 100, row["verdict"],
-                        Origin.read(row["origin"]),
+                        Origin.read(row["origin"]), int(row["modified"]),
                     )  # fmt: skip

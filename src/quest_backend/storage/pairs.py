@@ -12,7 +12,8 @@ from quest_backend.storage.folders import ASKED_META, DEVICE_META, UPLOAD_META, 
 from quest_backend.storage.records import UploadRecord
 from quest_backend.storage.refusals import Refusal, UploadRefused
 from quest_backend.storage.s3 import Part
-from quest_backend.storage.uploads import Completed, Owner, Uploads
+from quest_backend.storage.upload_types import Completed, Owner
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _CONNECT_S = 3.0
 _CALL_S = 60.0
 _PAGE = 1000
-# Where recordings may be written; no object ever comes of it.
+# Where recordings may be; no object ever comes of it.
 _PROBE_KEY = "sessions/.upload-check"
 _MAX_PARTS = 10_000
 
@@ -290,12 +290,7 @@ class ObjectStore:
         return Part(number, etag, len(body))
 
     async def read_range(self, key: str, start: int, end: int, etag: str) -> bytes:
-        """Bytes ``start`` to ``end`` (without ``end``) of the version ``etag``.
-
-        Raises:
-            ObjectChanged: the object has another ETag, or is gone.
-            ObjectStoreUnavailable: try again.
-        """
+        """As ``Bodies.read_range``."""
         return await self.bodies.read_range(key, start, end, etag)
 
     async def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:

@@ -23,7 +23,8 @@ from quest_backend.storage.progress import UploadProgress
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
 from quest_backend.storage.stats_records import StatsRecords
-from quest_backend.storage.uploads import UploadOptions, Uploads
+from quest_backend.storage.upload_types import UploadOptions
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ class Storage:
         self._clock = clock
         self._metrics = metrics
         self.child = child
-        self.store = _store(settings, child)
+        self.store = object_store(settings, child)
         expiry_s = settings.upload_expiry_hours * 3600
         self.progress = UploadProgress(valkey)
         self.records = UploadRecords(valkey, sessions, clock, expiry_s)
@@ -75,8 +76,8 @@ class Storage:
                 part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
             self.stats,
-            stored,
             self.check_room,
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 
@@ -153,11 +154,14 @@ class Storage:
                 log.warning("upload_progress_unknown", reason=str(error))
 
 
-def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
+def object_store(settings: Settings, child: EmbeddedS3 | None, bucket: str = "") -> ObjectStore:
+    """The store that the settings name; of ``child``, which is started or ``known``, if there is.
+
+    ``bucket``: another one than that of the settings.
+    """
+    name = bucket or settings.s3_bucket_name
     if child is not None:
-        return ObjectStore(
-            settings.s3_bucket_name, embedded.REGION, child.endpoint, child.credentials
-        )
+        return ObjectStore(name, embedded.REGION, child.endpoint, child.credentials)
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     given = None
     if key is not None and secret is not None:
@@ -167,6 +171,4 @@ def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
             secret.get_secret_value(),
             token.get_secret_value() if token else "",
         )
-    return ObjectStore(
-        settings.s3_bucket_name, settings.aws_region, settings.s3_endpoint_url, given
-    )
+    return ObjectStore(name, settings.aws_region, settings.s3_endpoint_url, given)

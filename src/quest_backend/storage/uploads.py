@@ -5,8 +5,9 @@ that its folder belongs to. Every step can be repeated after a lost answer or a 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -15,7 +16,6 @@ from quest_backend.clock import Clock
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.limits import MAX_CHUNKED_FILE_BYTES
 from quest_backend.protocol.recordings import CONTENT_TYPES, FileType, PartPlan, plan
-from quest_backend.storage.alone import Alone
 from quest_backend.storage.bucket_stats import BucketStats
 from quest_backend.storage.checks import Checksum, GivenPart, PartsWrong, check_parts, newest
 from quest_backend.storage.folders import (
@@ -29,6 +29,7 @@ from quest_backend.storage.linkage import session_of
 from quest_backend.storage.records import (
     SessionPart,
     State,
+    UploadBusy,
     UploadRecord,
     UploadRecords,
 )
@@ -41,53 +42,19 @@ from quest_backend.storage.s3 import (
     PartsRefused,
     StoredObject,
 )
+from quest_backend.storage.upload_types import Completed, Owner, Started, UploadOptions
 
 log = structlog.get_logger()
 
 _CLAIM_TRIES = 5
-_ENDED = "Upload not found: it was completed, aborted or has expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who uploads. ``may_all``: operators and admins may finish anybody's uploads."""
-
-    device_id: str
-    may_all: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UploadOptions:
-    """Bounds of uploads."""
-
-    chunk_bytes: int
-    max_parts: int
-    url_expiry_s: int
-    expiry_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A begun (or resumed) upload; ``url_of(number)`` takes part ``number``, from 1."""
-
-    record: UploadRecord
-    url_of: Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A finished recording file."""
-
-    record: UploadRecord
-    bucket: str
 
 
 class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
-    ``changed`` hears of every change in a session's part, and must not block. ``stored`` hears of
-    the folder of every file that is whole; when it raises, the client is told to try again.
-    ``check_room`` raises ObjectStoreFull when so many more bytes do not fit.
+    ``changed`` hears of every change in a session's part, and must not block. ``check_room`` raises
+    ObjectStoreFull when so many more bytes do not fit. ``stored`` hears of the folder of every file
+    that is whole; when it raises, the client is told to try again.
     """
 
     def __init__(
@@ -99,8 +66,8 @@ class Uploads:
         options: UploadOptions,
         changed: Callable[[SessionPart], Awaitable[None]],
         stats: BucketStats,
-        stored: Callable[[str], Awaitable[object]],
         check_room: Callable[[int], None],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self.store = store
         self.records = records
@@ -110,8 +77,8 @@ class Uploads:
         self._metrics = metrics
         self._changed = changed
         self._stats = stats
-        self._stored = stored
         self.check_room = check_room
+        self._stored = stored
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
@@ -333,12 +300,10 @@ class Uploads:
         if stored is None:
             raise ObjectStoreUnavailable("the store lost the object that it has just made")
         verified = await self._verify(record, stored, checksum)
-        # Before the end is noted: until then the client repeats what was not answered.
+        # Before the upload counts as completed: what fails until then, the client repeats.
         await self._stats.stored(record.key, stored.size)
         await self._stored(record.folder)
-        await self._end(
-            record, "completed", etag=etag, checksum=verified,
-        )  # fmt: skip
+        await self._end(record, "completed", etag=etag, checksum=verified)
         seconds = (self._clock.unix_ms() - record.started_ms) / 1000
         kind = str(record.file_type)
         self._metrics.upload_duration.labels(kind).observe(seconds)
@@ -396,5 +361,16 @@ class Uploads:
         if open_ and part is not None:
             await self._changed(part)
 
-    def _alone(self, upload_id: str) -> Alone:
-        return Alone(self.records, upload_id)
+    @asynccontextmanager
+    async def _alone(self, upload_id: str) -> AsyncIterator[None]:
+        """``records.alone``, with the refusal that a client gets."""
+        try:
+            async with self.records.alone(upload_id):
+                yield
+        except UploadBusy:
+            raise UploadRefused(
+                Refusal.CONFLICT, "This upload is being completed or aborted; try again"
+            ) from None
+
+
+_ENDED = "Upload not found: it was completed, aborted or has expired"

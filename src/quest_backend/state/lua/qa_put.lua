@@ -15,5 +15,5 @@ redis.call('HSET', key, 'fingerprint', a.fingerprint, 'modified', a.modified_tex
 redis.call('ZADD', 'qa_sessions', 0, a.session)
 qa_place(a.session, a.verdict)
 redis.call('XADD', 'qa_news', 'MAXLEN', '~', 10000, '*', 'sessionId', a.session, 'score', a.score,
-           'verdict', a.verdict, 'origin', a.origin)
+           'verdict', a.verdict, 'origin', a.origin, 'modified', a.modified_text)
 return 'kept'
