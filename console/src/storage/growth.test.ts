@@ -13,5 +13,5 @@ it("shows days on which nothing came, too", () => {
 
 it("writes sizes and sums so that they can be read", () => {
   expect([2048, 1.5, 0.5, 1e-6, 0].map(gigabytes)).toEqual(["2.00 TB", "1.50 GB", "512.0 MB", "1 kB", "0 MB"]);
-  expect([0, 0.00042, 0.5, 12345.678].map(dollars)).toEqual(["$0", "$0.00042", "$0.50", "$12,345.68"]);
+  expect([0, 0.00042, 0.5, 12345.678].map(dollars)).toEqual(["$0", "under $0.01", "$0.50", "$12,345.68"]);
 });

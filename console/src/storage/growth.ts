@@ -27,9 +27,9 @@ export function gigabytes(size: number): string {
   return size === 0 ? "0 MB" : `${Math.max(1, Math.round(size * 1024 * 1024))} kB`;
 }
 
-/** Dollars; small sums keep digits that say something. */
+/** Dollars and cents. */
 export function dollars(sum: number): string {
   if (sum === 0) return "$0";
-  if (sum < 0.01) return `$${sum.toPrecision(2)}`;
+  if (sum < 0.01) return "under $0.01";
   return `$${sum.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
 }
