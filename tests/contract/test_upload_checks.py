@@ -59,8 +59,8 @@ async def remembered(server: Server, upload: dict[str, Any]) -> dict[str, str]:
     folder = upload["s3Key"].split("/")[1]
     client = redis.Redis.from_url(EmbeddedValkey(server.data_dir).url, decode_responses=True)
     async with client:
-        found: Any = await client.hgetall(keys.upload_folder(folder))
-    return dict(found)
+        found = await client.hgetall(keys.upload_folder(folder))
+    return {str(name): str(value) for name, value in found.items()}
 
 
 async def test_size_etag_and_checksum_are_kept_with_the_recording(server: Server) -> None:
