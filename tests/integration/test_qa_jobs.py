@@ -1,6 +1,7 @@
 """QA's jobs with a real Valkey and a real S3: done once, whoever dies or is away."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from quest_backend.protocol.recordings import FileType
 from quest_backend.settings import Settings
 from quest_backend.state import keys
 from quest_backend.state.embedded import EmbeddedValkey
-from quest_backend.state.valkey import Valkey
+from quest_backend.state.valkey import StoreUnavailable, Valkey
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreUnavailable
 
 pytestmark = pytest.mark.asyncio
@@ -356,7 +357,14 @@ async def test_a_worker_goes_on_after_valkey_was_away(bucket: Counted, tmp_path:
             bucket.hold.set()
             await asyncio.sleep(3)  # longer than a lease and every timeout
             assert await valkey.start() == url
-            await jobs.queue.request_refresh()
+
+            async def refreshing() -> bool:
+                # Right after an outage calls are refused without being tried.
+                with contextlib.suppress(StoreUnavailable):
+                    return await jobs.queue.request_refresh()
+                return False
+
+            await until(refreshing)
             await idle(jobs.queue)
             assert (await jobs.results.totals())[0].sessions == 6
     finally:
