@@ -66,9 +66,10 @@ async def frames_until(
 class Store:
     """A Valkey that can be stopped in every way, and keeps its data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, url: str = "") -> None:
         self._folder = folder
-        self.url = f"unix://{folder / 's.sock'}"
+        self._options = options
+        self.url = url or f"unix://{folder / 's.sock'}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -76,7 +77,7 @@ class Store:
             [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), "--",
              str(get_binary_path()), "--port", "0", "--unixsocket", str(self._folder / "s.sock"),
              "--dir", str(self._folder), "--save", "", "--appendonly", "yes",
-             "--appendfsync", "always"],
+             "--appendfsync", "always", *self._options],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 20
@@ -102,9 +103,9 @@ class Store:
 
 
 @contextmanager
-def store(folder: Path) -> Iterator[Store]:
+def store(folder: Path, *options: str, url: str = "") -> Iterator[Store]:
     folder.mkdir(parents=True, exist_ok=True)
-    running = Store(folder)
+    running = Store(folder, *options, url=url)
     running.start()
     try:
         yield running

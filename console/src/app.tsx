@@ -18,6 +18,7 @@ const DevicePage = lazy(() => import("./device/device-page"));
 const ReviewPage = lazy(() => import("./review/review-page"));
 const SessionPage = lazy(() => import("./review/session-page"));
 const UploadsPage = lazy(() => import("./uploads/uploads-page"));
+const StoragePage = lazy(() => import("./storage/storage-page"));
 const SettingsPage = lazy(() => import("./settings/settings-page"));
 
 const FEATURES = [attachFleet, attachFrames, attachCapture];
@@ -58,6 +59,7 @@ function Pages() {
             {({ deviceId }) => <DevicePage key={deviceId} deviceId={deviceId} />}
           </Route>
           <Route path="/uploads" component={UploadsPage} />
+          {manager && <Route path="/storage" component={StoragePage} />}
           {manager && <Route path="/review" component={ReviewPage} />}
           {manager && (
             <Route path="/review/:sessionId">

@@ -28,6 +28,7 @@ export async function call<T>(
   path: string,
   body?: unknown,
   as: Credentials | null = useAuth.getState().credentials,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<T> {
   let answer: Response;
   try {
@@ -38,7 +39,7 @@ export async function call<T>(
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
       cache: "no-store",
     });
   } catch {

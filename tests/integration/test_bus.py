@@ -170,3 +170,15 @@ async def test_streams_hand_on_everything_once_and_in_order(store_url: str) -> N
     assert kinds.index("one") < kinds.index("three")
     assert await reader.read() == []
     await valkey.close()
+
+
+async def test_a_store_with_a_password_over_tcp(tmp_path: Path, free_port: int) -> None:
+    address = f"127.0.0.1:{free_port}"
+    options = ("--requirepass", "open sesame", "--bind", "127.0.0.1", "--port", str(free_port))
+    with store(tmp_path, *options, url=f"redis://:open%20sesame@{address}/0") as valkey:
+        async with two(valkey.url) as (there, here):
+            await heard(there, here, A)
+        async with two(f"redis://:wrong@{address}") as (there, here):
+            here.bus.subscribe(frozenset([A]))
+            await lose_one(there, [A])
+            assert here.came == []

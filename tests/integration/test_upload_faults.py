@@ -77,13 +77,14 @@ async def interrupted(server: Server, device_id: str, path: Path) -> None:
 
 
 class Once:
-    """Calls ``what`` when the first bytes are there."""
+    """Calls ``what`` when the first bytes are there, or ``at`` so many."""
 
-    def __init__(self, what: Callable[[], None]) -> None:
+    def __init__(self, what: Callable[[], None], at: int = 1) -> None:
         self._what: Callable[[], None] | None = what
+        self._at = at
 
     def __call__(self, done: int, _: int) -> None:
-        if done and self._what is not None:
+        if done >= self._at and self._what is not None:
             what, self._what = self._what, None
             what()
 
@@ -130,6 +131,22 @@ async def test_a_store_killed_in_the_middle_comes_back_and_the_upload_goes_on(
     assert done.etag == whole_etag(path)
     async with own.http() as http:
         assert (await http.get("/health")).status_code == 200
+
+
+async def test_a_store_killed_between_the_last_part_and_complete_loses_no_part(
+    own: Server, tmp_path: Path
+) -> None:
+    """What it has answered for is there again; complete is asked for until it succeeds."""
+    path = recording(tmp_path, 25 * MIB)
+    kill = Once(lambda: store_of(own).send_signal(signal.SIGKILL), at=25 * MIB)
+    async with quest(own, new_id("headset")) as client:
+        done = await client.upload(path, timestamp=STAMP, file_type=FileType.VIDEO, progress=kill)
+    assert done.etag == whole_etag(path)
+    assert done.resumed_parts == 0
+    async with bucket(own.data_dir) as store:
+        found = await store.head(done.key)
+    assert found is not None
+    assert found.size == 25 * MIB
 
 
 async def test_a_killed_client_goes_on_where_it_was(own: Server, tmp_path: Path) -> None:

@@ -3,9 +3,9 @@ import { IconThumbDown, IconThumbUp } from "@tabler/icons-react";
 import { useCallback, useEffect, useState, type FormEvent, type KeyboardEvent as ReactKey } from "react";
 
 import { call, problemOf, type Schemas } from "../http";
+import { isTyping } from "./keys";
 import type { Recording } from "./list";
 import styles from "./review.module.css";
-import { isTyping } from "./session-page";
 
 interface Props {
   sessionId: string;
@@ -83,7 +83,9 @@ export function Decide({ sessionId, review, onDecided }: Props) {
           Take back
         </Button>
       )}
-      <Modal opened={asking} onClose={() => setAsking(false)} title="Reject this recording" size="lg">
+      <Modal opened={asking} onClose={() => setAsking(false)} title="Reject this recording" size="lg"
+        // Keys are commands again at once.
+        transitionProps={{ duration: 0 }}>
         <Reason busy={busy} problem={problem} onReject={(reason) => void decide("rejected", reason)} />
       </Modal>
     </div>

@@ -103,7 +103,7 @@ interface FlagLaneProps {
 
 const FlagLane = memo(function FlagLane({ flag, intervals, box, onSeek }: FlagLaneProps) {
   const own = useMemo(() => intervals.filter((interval) => interval.flag === flag), [intervals, flag]);
-  const label = `${FLAG_LABELS[flag]}: ${own.length === 0 ? "never" : `${own.length} times`}`;
+  const label = `${FLAG_LABELS[flag]}: ${times(own.length)}`;
   return (
     <svg className={styles.flags} viewBox={box} preserveAspectRatio="none" role="img" aria-label={label} data-lane={flag}>
       {own.map(({ start, end }) => (
@@ -124,6 +124,10 @@ const FlagLane = memo(function FlagLane({ flag, intervals, box, onSeek }: FlagLa
   );
 });
 
+function times(count: number): string {
+  return count === 0 ? "never" : count === 1 ? "once" : `${count} times`;
+}
+
 interface HandLaneProps {
   name: string;
   lane: Timeline["left"];
@@ -142,7 +146,7 @@ const HandLane = memo(function HandLane({ name, lane, lost, starts, box }: HandL
       viewBox={box}
       preserveAspectRatio="none"
       role="img"
-      aria-label={`${name} hand: confidence ${least}, lost ${lost.length} times`}
+      aria-label={`${name} hand: confidence ${least}, lost ${times(lost.length)}`}
     >
       <line className={styles.bound} x1="0" x2="100000000" y1="0.2" y2="0.2" />
       {lost.map(([start, end]) => (

@@ -3,7 +3,7 @@ import { expect, it, vi } from "vitest";
 // Where it runs, there is no browser.
 vi.stubGlobal("sessionStorage", { getItem: () => null, setItem: () => undefined });
 vi.stubGlobal("localStorage", { getItem: () => null, setItem: () => undefined });
-const { neighbours, queryOf, recordedAt } = await import("./list");
+const { neighbours, queryOf, recordedAt, sentence } = await import("./list");
 
 it("asks only for what is chosen", () => {
   const now = Date.parse("2026-02-06T12:00:00Z");
@@ -26,4 +26,9 @@ it("knows what comes before and after", () => {
 it("reads the time of a recording from its name", () => {
   expect(recordedAt("20260206_143052")).toBe(Date.parse("2026-02-06T14:30:52Z"));
   expect(recordedAt("demo")).toBeNull();
+});
+
+it("leaves out of a reason what its verdict says", () => {
+  expect(sentence("WARN: the overall score is 75 points")).toBe("The overall score is 75 points");
+  expect(sentence("the video is missing")).toBe("The video is missing");
 });

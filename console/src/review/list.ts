@@ -5,6 +5,7 @@ import { createJSONStorage, persist } from "zustand/middleware";
 import { call, type Schemas } from "../http";
 
 export type Recording = Schemas["QASessionShown"];
+export type Files = Schemas["QAFiles"];
 export type Verdict = Recording["verdict"];
 export type Decision = "accepted" | "rejected" | "open";
 export type Sort = "-date" | "date" | "score" | "-score" | "-verdict";
@@ -64,4 +65,10 @@ export function recordedAt(sessionId: string): number | null {
     number, number, number, number, number, number,
   ];
   return Date.UTC(year, month - 1, day, hour, minute, second);
+}
+
+/** A reason without its level, which the verdict shows. */
+export function sentence(reason: string): string {
+  const text = reason.replace(/^(WARN|FAIL): /, "");
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }

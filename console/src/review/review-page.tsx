@@ -9,7 +9,7 @@ import { useFleet } from "../live/fleet";
 import { clock, localTime, plural } from "../ui/format";
 import { Toggles } from "../ui/toggles";
 import { ReviewBadge, VerdictBadge } from "./badges";
-import { DECISIONS, loadPage, recordedAt, useList, VERDICTS, type Decision, type Recording, type Sort } from "./list";
+import { DECISIONS, loadPage, recordedAt, sentence, useList, VERDICTS, type Decision, type Recording, type Sort } from "./list";
 import styles from "./review.module.css";
 import { Work } from "./work";
 
@@ -181,8 +181,4 @@ function Row({ row }: { row: Recording }) {
       </Link>
     </li>
   );
-}
-
-export function sentence(text: string): string {
-  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }

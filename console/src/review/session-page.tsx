@@ -3,18 +3,16 @@ import { IconAlertTriangle, IconArrowLeft, IconChevronLeft, IconChevronRight } f
 import { useCallback, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 
-import { call, problemOf, type Schemas } from "../http";
+import { call, problemOf } from "../http";
 import { useFleet } from "../live/fleet";
 import { bytes, localTime } from "../ui/format";
 import { ReviewBadge, VerdictBadge } from "./badges";
 import { Decide } from "./decide";
+import { isTyping } from "./keys";
 import type { Timeline } from "./lanes";
-import { neighbours, recordedAt, useList, type Recording } from "./list";
+import { neighbours, recordedAt, sentence, useList, type Files, type Recording } from "./list";
 import styles from "./review.module.css";
-import { sentence } from "./review-page";
 import { Viewer } from "./viewer";
-
-export type Files = Schemas["QAFiles"];
 
 interface Loaded {
   recording: Recording;
@@ -119,12 +117,6 @@ function Neighbour({ to, label, icon }: { to: string | null; label: string; icon
       {label}
     </Button>
   );
-}
-
-/** Somebody writes, so that no key is a command. */
-export function isTyping({ target, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
-  if (ctrlKey || metaKey || altKey) return true;
-  return target instanceof HTMLElement && target.closest("input, textarea, select, [role=dialog]") !== null;
 }
 
 function Head({ recording, onDecided }: { recording: Recording; onDecided: (review: Recording["review"]) => void }) {

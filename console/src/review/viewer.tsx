@@ -11,6 +11,7 @@ import {
 } from "@tabler/icons-react";
 import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 
+import { isTyping } from "./keys";
 import { Lanes, STEP, timeText, type Timeline } from "./lanes";
 import {
   FLAG_LABELS,
@@ -23,9 +24,8 @@ import {
   type Interval,
   type View,
 } from "./lanes-math";
-import type { Recording } from "./list";
+import type { Files, Recording } from "./list";
 import styles from "./viewer.module.css";
-import { isTyping, type Files } from "./session-page";
 import { usePlayer } from "./use-player";
 
 interface Props {
@@ -140,7 +140,8 @@ function Video({ url, player, onExpired }: VideoProps) {
     }
     renewedAt.current = Date.now();
     resume.current = player.video.current?.currentTime ?? 0;
-    onExpired().catch(() => setProblem(true));
+    // A URL of the same second is the same one, and is not tried again by itself.
+    onExpired().then(() => player.video.current?.load(), () => setProblem(true));
   };
   return (
     <>

@@ -1,4 +1,4 @@
-import { IconChecklist, IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconUpload, IconVideo } from "@tabler/icons-react";
+import { IconChecklist, IconDatabase, IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconUpload, IconVideo } from "@tabler/icons-react";
 import type { ComponentType, ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 
@@ -23,6 +23,7 @@ const PAGES: Page[] = [
   { to: "/fleet", label: "Fleet", icon: IconDeviceVisionPro },
   { to: "/uploads", label: "Uploads", icon: IconUpload },
   { to: "/review", label: "Review", icon: IconChecklist, manager: true },
+  { to: "/storage", label: "Storage", icon: IconDatabase, manager: true },
   { to: "/settings", label: "Settings", icon: IconSettings },
 ];
 

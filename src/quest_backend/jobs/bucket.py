@@ -8,10 +8,13 @@ from quest_backend.jobs.range_reads import RemoteFile
 from quest_backend.protocol.recordings import PREFIX, FileType, key_of, parse_key
 from quest_backend.qa.ranges import Span
 from quest_backend.state.qa import fingerprint
+from quest_backend.storage.listing import BucketListing
 from quest_backend.storage.s3 import ListedObject, ObjectStore
 
-# Reading a page of a listing holds the event loop: 250 keys take a few milliseconds.
-_PAGE_KEYS = 250
+# Reading so many of a listing holds the event loop for a millisecond or two.
+_PAGE_KEYS = 500
+# A folder holds two files, and perhaps what somebody else has put there.
+_FOLDER_KEYS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,7 @@ async def recording(store: ObjectStore, session_id: str) -> StoredRecording:
     Raises:
         ObjectStoreUnavailable: try again.
     """
-    # The folder's two files, and room for what else somebody may have put there.
-    listed = await store.listed(f"{PREFIX}{session_id}/", "", _PAGE_KEYS)
+    listed = await store.listed(f"{PREFIX}{session_id}/", "", _FOLDER_KEYS)
     return _recording(session_id, listed)
 
 
@@ -84,21 +86,25 @@ async def pages(store: ObjectStore, after: str = "") -> AsyncIterator[list[Store
     """
     start = key_of(after, FileType.DATA) if after else ""
     rest: list[ListedObject] = []
-    while True:
-        listed = await store.listed(PREFIX, start, _PAGE_KEYS)
+    async for listed in BucketListing(store).objects(PREFIX, start, _PAGE_KEYS):
         folders: dict[str, list[ListedObject]] = {}
         for each in [*rest, *listed]:
-            folders.setdefault(each.key.removeprefix(PREFIX).partition("/")[0], []).append(each)
-        if len(listed) == _PAGE_KEYS:
-            # Its other file may be on the next page.
-            start = listed[-1].key
-            rest = folders.popitem()[1] if folders else []
-        found = [_recording(folder, files) for folder, files in folders.items()]
-        page = [each for each in found if not each.empty]
-        if page:
+            folders.setdefault(_folder(each), []).append(each)
+        # Its other file may come with the next ones.
+        _, rest = folders.popitem()
+        if page := _recordings(folders):
             yield page
-        if len(listed) < _PAGE_KEYS:
-            return
+    if rest and (page := _recordings({_folder(rest[0]): rest})):
+        yield page
+
+
+def _folder(listed: ListedObject) -> str:
+    return listed.key.removeprefix(PREFIX).partition("/")[0]
+
+
+def _recordings(folders: dict[str, list[ListedObject]]) -> list[StoredRecording]:
+    found = [_recording(folder, files) for folder, files in folders.items()]
+    return [each for each in found if not each.empty]
 
 
 def _recording(session_id: str, listed: list[ListedObject]) -> StoredRecording:

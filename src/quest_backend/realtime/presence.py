@@ -105,8 +105,12 @@ class Presence:
     async def lead_again(self, identity: str) -> None:
         """The newest socket here, if any, holds what the tablet's other one on a dead node held."""
         sockets = self._hub.connections.tablet(identity)
-        if sockets:
+        if not sockets:
+            return
+        try:
             await self.lead(sockets[-1])
+        except StoreUnavailable:
+            log.warning("tablet_waits_for_store", tablet=identity)
 
     async def lead(self, connection: Connection) -> None:
         """This socket is the one that holds its tablet's locks and sessions.

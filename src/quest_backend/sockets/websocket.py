@@ -2,6 +2,7 @@
 
 For any ASGI application: handshake, fragments, pings, close codes, bounds, backpressure both ways;
 no extensions, so no per-message-deflate. Sections in comments are those of RFC 6455.
+picows reads one frame ahead: one that breaks the rules may take the one before it along.
 One module though a long one, so that it can be taken as it is.
 
 An application that wants no task per connection finds ``Direct`` in ``scope["extensions"]`` under

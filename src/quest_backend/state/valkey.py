@@ -11,7 +11,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
@@ -74,6 +74,9 @@ class Valkey:
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await command
+        except (ReadOnlyError, OutOfMemoryError) as error:
+            # A replica until the failover is through; or it takes nothing new.
+            raise StoreUnavailable(f"the state store takes no changes: {error}") from error
         except ResponseError:
             raise  # a bug of ours, not an outage
         except OUTAGES as error:

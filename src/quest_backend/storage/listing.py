@@ -5,7 +5,7 @@ about a millisecond of the event loop each.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,14 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from quest_backend.storage import stretches
-from quest_backend.storage.s3 import ObjectStore, ObjectStoreUnavailable
+from quest_backend.storage.s3 import ListedObject, ObjectStore, ObjectStoreUnavailable
 from quest_backend.storage.stretches import Stretch
 from quest_backend.storage.tally import Tally, merged
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential  # only its stubs have it
 
-_READERS = 3
+_READERS = 4
 _SLICE = 500
 _PAGE_S = 60.0
 # Those of a role change every few hours.
@@ -40,6 +40,33 @@ class BucketListing:
             ObjectStoreUnavailable: the bucket could not be read to its end.
         """
         return await _Pass(self._open(), read).run()
+
+    async def objects(
+        self, prefix: str, after: str, at_once: int = _SLICE
+    ) -> AsyncIterator[list[ListedObject]]:
+        """Every object below the folder ``prefix`` in order, those after the key ``after``.
+
+        Raises:
+            ObjectStoreUnavailable: the bucket could not be read to its end.
+        """
+        listed = self._open().list(prefix.rstrip("/"), offset=after or None, chunk_size=at_once)
+        while True:
+            try:
+                async with asyncio.timeout(_PAGE_S):
+                    page = await anext(listed, None)
+            except (BaseError, TimeoutError) as error:
+                raise ObjectStoreUnavailable(f"the bucket cannot be listed: {error}") from error
+            if not page:
+                return
+            yield [
+                ListedObject(
+                    meta["path"],
+                    meta["size"],
+                    (meta["e_tag"] or "").strip('"'),
+                    int(meta["last_modified"].timestamp() * 1000),
+                )
+                for meta in page
+            ]
 
     def _open(self) -> S3Store:
         return S3Store(
