@@ -1,7 +1,7 @@
 """taskiq's broker over a stream of Valkey, with leases: whose worker is gone is given to another.
 
 The library's own (``RedisStreamBroker``) claims what a dead worker left only after a new message
-has come, by a fixed time that a slow job may exceed, and keeps every message for ever: decision 12.
+has come, by a fixed time that a slow job may exceed, and keeps every message for ever: decision 8.
 """
 
 import asyncio
