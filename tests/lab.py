@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from support import ADMIN_KEY, TOKENS, Server
 
 from quest_backend.protocol.events import DeviceType
@@ -21,6 +21,9 @@ _FLAGS = [
 ]  # fmt: skip
 TABLET: dict[str, Any] = {"viewport": {"width": 800, "height": 1280}, "has_touch": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+
+# What a page has to show; a busy machine takes longer than the usual five seconds now and then.
+expect.set_options(timeout=15_000)
 
 
 @contextlib.asynccontextmanager
