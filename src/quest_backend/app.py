@@ -233,7 +233,6 @@ def build(settings: Settings, made: Secrets) -> Server:
             if worker is not None:
                 await worker.stop()
             await node.stop()
-            await hub.audit.flush()
         finally:
             await door.close()
             if storage is not None:

@@ -317,3 +317,17 @@ async def _cut_off(cable: Cable, cut: Server, whole: Server) -> None:
             await frames_until(stays, operator)
             await recorder.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
             await far.gets(catalogue.ON_SESSION_ENDED)
+
+
+async def test_a_server_stops_in_good_order_while_valkey_is_away(tmp_path: Path) -> None:
+    with store(tmp_path / "store") as valkey, nodes(tmp_path, 1, valkey.url) as (one,):
+        async with headset(one) as quest, Client(one, DeviceType.DASHBOARD) as desk:
+            await desk.ask(catalogue.DASHBOARD_SUBSCRIBE, catalogue.ON_FLEET_STATUS_UPDATED)
+            valkey.signal(signal.SIGSTOP)
+            await quest.send(catalogue.DEVICE_TELEMETRY, {"batteryLevel": 0.5})
+            await desk.gets(catalogue.ON_DEVICE_TELEMETRY_UPDATED)
+            assert one.process is not None
+            one.process.terminate()
+            assert await asyncio.to_thread(one.process.wait, 15) == -signal.SIGTERM
+        valkey.signal(signal.SIGCONT)
+    # ``nodes`` looks for tracebacks in the log.

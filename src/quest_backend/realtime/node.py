@@ -2,6 +2,8 @@
 
 import asyncio
 
+import structlog
+
 from quest_backend import tasks
 from quest_backend.protocol.catalogue import INBOUND
 from quest_backend.realtime.connections import Connection
@@ -22,6 +24,8 @@ from quest_backend.realtime.uploads import UploadNews
 from quest_backend.state.bus import Bus
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Tokens
+
+log = structlog.get_logger()
 
 
 class Node:
@@ -102,9 +106,13 @@ class Node:
             self.store_up = False
 
     async def stop(self) -> None:
-        """Stop, with the last telemetry written."""
+        """Stop, with the last telemetry and audit entries written, if the store is there."""
         self.presence.draining = True
         await tasks.end(self._loops)
         await self.relay.stop()
         await self.hub.close()
-        await self.hub.telemetry.flush()
+        try:
+            await self.hub.telemetry.flush()
+            await self.hub.audit.flush()
+        except StoreUnavailable as error:
+            log.warning("last_writes_lost", reason=str(error))
