@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,9 @@ log = structlog.get_logger()
 
 # A socket that does not say who it is; and what sockets may still do when the server stops.
 _CONNECT_TIMEOUT_S = 20
-_FINISH_S = 3
+_FINISH_S = 2
+# Clients that are sent away leave within this time.
+_LEAVE_S = 4.0
 
 
 class Children:
@@ -94,14 +96,25 @@ class Children:
 class Server:
     """The ASGI app, and the node behind it once it has started."""
 
-    app: Callable[..., Awaitable[None]]
+    app: Edge
     rest: FastAPI
     engine: EngineServer
+    drain_s: float
     node: Node | None = None
+
+    async def leave(self) -> None:
+        """Send the clients away, spread out, while uploads that are coming in may end.
+
+        Takes ``drain_s`` and a moment at most; nothing when there is nobody.
+        """
+        await asyncio.gather(
+            self.engine.send_away(min(_LEAVE_S, self.drain_s)), self.app.finish(self.drain_s)
+        )
 
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
         self.engine.draining = True
+        self.app.draining = True
         if self.node is not None:
             self.node.presence.draining = True
 
@@ -198,6 +211,7 @@ def build(settings: Settings, made: Secrets) -> Server:
         Edge(door, metrics, lambda scope: scope["path"] == forms.PATH or door.streams(scope)),
         rest,
         engine,
+        settings.drain_seconds,
     )
     return server
 

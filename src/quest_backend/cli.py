@@ -76,6 +76,14 @@ class _Server(uvicorn.Server):
         self._app.drain()
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """No new connections; those that are here leave in good order; then uvicorn's own end."""
+        for listener in self.servers:
+            listener.close()
+        if not self.force_exit:
+            await self._app.leave()
+        await super().shutdown(sockets)
+
 
 def _bind(config: settings.Settings, advice: str) -> socket.socket:
     """The server's address, taken; it refuses connections until somebody listens."""
@@ -123,7 +131,7 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
             server_header=False,
             proxy_headers=True,
             forwarded_allow_ips=config.trusted_proxies,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=2,
         ),
         server,
     )

@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     socket_ping_timeout_ms: int = Field(
         10000, ge=100, description="a client that does not answer a ping this long is gone"
     )
+    drain_seconds: float = Field(
+        6, ge=0, le=60, description="on SIGTERM, how long uploads that are coming in may go on"
+    )
     websocket_protocol: Literal["picows", "websockets-sansio", "wsproto"] = Field(
         "picows", description="WebSocket implementation; picows is the fast one"
     )
