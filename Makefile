@@ -15,7 +15,7 @@ PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
 RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check screenshots bench bench-relay relay-tools gen constraints clean
+.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes relay-tools gen constraints clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,10 +79,16 @@ gen: $(STAMP) ## write the generated files again
 
 bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
+	@$(BIN)/python benchmarks/qa.py
+	@$(BIN)/python benchmarks/qa_jobs.py
+	@$(BIN)/python benchmarks/qa_lists.py
 	@$(BIN)/python benchmarks/storage.py
 
 bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
 	@$(BIN)/python $(RELAY)/run.py $(ARGS)
+
+bench-nodes: $(STAMP) ## measure a frame between nodes beside python-socketio's Redis manager
+	@$(BIN)/python benchmarks/cross_node.py $(ARGS)
 
 relay-tools: $(RELAY)/build/load $(RELAY)/build/floor $(PEER_STAMP)
 

@@ -5,15 +5,15 @@ Prints lines ``ratio NAME VALUE`` where there is a peer in the same run:
 - ``presign_10000_parts``: our signer's time over the AWS SDK's for Node (getSignedUrl), or over
   boto3's when the SDK is not installed (then named ``presign_10000_parts_boto3``).
 - ``pass_through_1GiB``: speed through our port over speed straight to the store, 8 connections.
+- ``statistics_200000_objects``: see bucket_statistics.py.
 
-Usage: python benchmarks/storage.py [--mib 1024] [--headsets 10]
+Usage: python benchmarks/storage.py [--mib 1024] [--headsets 10] [--objects 200000]
 """
 
 import argparse
 import asyncio
 import functools
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -26,8 +26,10 @@ from typing import Any
 
 import aiohttp
 import boto3
+import bucket_statistics
 import httpx
 from botocore.config import Config
+from bucket_statistics import begin_peak_anew, memory_mib, ratio
 from yarl import URL
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -43,17 +45,13 @@ from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.presign import Credentials, Presigner
 from quest_backend.storage.records import UploadRecord
 from quest_backend.storage.s3 import ObjectStore
-from quest_backend.storage.uploads import Started
+from quest_backend.storage.upload_types import Started
 
 MIB = 1024 * 1024
 PARTS = 10_000
 CHUNK = 10 * MIB
 KEY = "sessions/20260206_143052/recording.mp4"
 NODE_SCRIPT = Path(__file__).resolve().parent / "peer" / "presign.mjs"
-
-
-def ratio(name: str, value: float) -> None:
-    print(f"ratio {name} {value:.4f}", flush=True)
 
 
 def sign_ours() -> float:
@@ -272,15 +270,6 @@ async def large_form(server: Server, gib: float) -> None:
     )
 
 
-def begin_peak_anew(pid: int) -> None:
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def memory_mib(pid: int, name: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1024 if found else 0
-
-
 async def frames_during_uploads(server: Server, headsets: int, seconds: float) -> None:
     """Latency of a preview frame while ``headsets`` upload through our port as fast as they can."""
     frame = "x" * 40_000
@@ -374,6 +363,7 @@ async def main() -> None:
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--headsets", type=int, default=10)
     parser.add_argument("--form-gib", type=float, default=5)
+    parser.add_argument("--objects", type=int, default=200_000, help="0: no statistics")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only-upload", default="", help=argparse.SUPPRESS)
     parser.add_argument("--only-start", default="", help=argparse.SUPPRESS)
@@ -395,6 +385,8 @@ async def main() -> None:
             await frames_during_uploads(server, options.headsets, options.seconds)
         finally:
             server.stop()
+    if options.objects:
+        await bucket_statistics.run(options.objects)
 
 
 if __name__ == "__main__":

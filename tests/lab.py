@@ -88,15 +88,19 @@ async def visitor(server: Server, browser: Browser, **options: Any) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def headsets(
-    server: Server, count: int, *, prefix: str, fps: float = 5
+    server: Server, count: int, *, prefix: str, fps: float = 5, uploads: bool = False
 ) -> AsyncIterator[list[SimulatedHeadset]]:
-    """Simulated headsets that stream; they come back when the server does."""
+    """Simulated headsets that stream; they come back when the server does.
+
+    ``uploads``: they also write real recordings and upload them.
+    """
     frames = pictures.loop(prefix, 8)
+    encoders = asyncio.Semaphore(2) if uploads else None
     fleet = [
         SimulatedHeadset(
             server.url, f"{prefix}_{number:04d}",
             TOKENS.issue(f"{prefix}_{number:04d}", DeviceType.HEADSET), ["websocket"],
-            frames=frames, fps=fps, seed=number,
+            frames=frames, fps=fps, seed=number, encoders=encoders,
         )
         for number in range(1, count + 1)
     ]  # fmt: skip
@@ -107,6 +111,21 @@ async def headsets(
         yield fleet
     finally:
         await asyncio.gather(*(headset.stop() for headset in fleet))
+
+
+async def choose(page: Page, *names: str) -> None:
+    """The first step of a capture."""
+    await page.get_by_role("link", name="Capture").click()
+    for name in names:
+        await page.get_by_role("checkbox", name=name).check()
+    await page.get_by_role("button", name="Next: details").click()
+
+
+async def describe(page: Page, participant: str = "P-017") -> None:
+    """The second step."""
+    await page.get_by_label("Participant").fill(participant)
+    await page.get_by_role("combobox", name="Task").fill("Fold a towel")
+    await page.get_by_role("button", name="Next: check").click()
 
 
 async def until(check: Callable[[], Awaitable[_Answer]], timeout_s: float = 10) -> _Answer:

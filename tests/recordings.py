@@ -137,3 +137,9 @@ def fetcher(data: bytes) -> Fetch:
 
 def pickle_of(value: object, protocol: int = 2) -> bytes:
     return pickle.dumps(value, protocol)
+
+
+def array_pickle_zip() -> bytes:
+    """Metadata whose pickle doubles a tuple a hundred thousand times."""
+    doubling = b"\x80\x02]" + b"q\x00h\x00\x86" * 100_000 + b"."
+    return zipped(files() | {"metadata.npy": pickled(doubling)})

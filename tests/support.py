@@ -70,7 +70,13 @@ class Server:
         return self.process
 
     def start(self) -> Self:
-        process = self.spawn()
+        self.spawn()
+        return self.wait()
+
+    def wait(self) -> Self:
+        """Until it answers."""
+        process = self.process
+        assert process is not None
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):

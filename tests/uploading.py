@@ -1,8 +1,10 @@
 """What tests of uploads share: seconds that nobody else uses, and a look into the store."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 from support import Server
@@ -10,6 +12,7 @@ from support import Server
 from quest_backend.storage import embedded
 from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.presign import Presigner
+from quest_backend.storage.s3 import ObjectStore
 
 _seconds: Iterator[int] = itertools.count(0, 1000)
 
@@ -30,3 +33,21 @@ async def stored(server: Server, key: str) -> bytes | None:
     async with httpx.AsyncClient() as plain:
         reply = await plain.get(url)
     return None if reply.status_code == 404 else reply.content
+
+
+@asynccontextmanager
+async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
+    """The store of a running server, by its own credentials."""
+    credentials, endpoint = EmbeddedS3(data_dir).known()
+    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def removed(server: Server, key: str) -> None:
+    """Delete an object from the store itself."""
+    async with bucket(server.data_dir) as store:
+        await store.delete(key)

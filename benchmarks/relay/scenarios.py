@@ -193,8 +193,12 @@ def shortened(case: Case) -> Case:
     load = case.load
     # Kernel buffers take this long to fill: before that, no viewer is behind.
     warmup = load.warmup if load.slow else min(load.warmup, 1)
-    idle = 1000 if load.idle == 5000 else load.idle
-    return replace(case, load=replace(load, warmup=warmup, seconds=min(load.seconds, 3), idle=idle))
+    seconds = min(load.seconds, 3)
+    idle, title = load.idle, case.title
+    if idle == 5000:
+        idle, title = 1000, title.replace("5,000", "1,000")
+    shorter = replace(load, warmup=warmup, seconds=seconds, idle=idle)
+    return replace(case, title=title, load=shorter)
 
 
 # --- how many headsets one core carries ---------------------------------------------------------

@@ -15,6 +15,10 @@ import { attachFrames } from "./live/frames";
 import { Shell } from "./ui/shell";
 
 const DevicePage = lazy(() => import("./device/device-page"));
+const ReviewPage = lazy(() => import("./review/review-page"));
+const SessionPage = lazy(() => import("./review/session-page"));
+const UploadsPage = lazy(() => import("./uploads/uploads-page"));
+const StoragePage = lazy(() => import("./storage/storage-page"));
 const SettingsPage = lazy(() => import("./settings/settings-page"));
 
 const FEATURES = [attachFleet, attachFrames, attachCapture];
@@ -44,6 +48,7 @@ function Home() {
 }
 
 function Pages() {
+  const manager = useAuth(({ credentials }) => credentials?.kind === "admin");
   return (
     <Shell>
       <Suspense fallback={<Loader aria-label="Loading" m="xl" />}>
@@ -53,6 +58,14 @@ function Pages() {
           <Route path="/devices/:deviceId">
             {({ deviceId }) => <DevicePage key={deviceId} deviceId={deviceId} />}
           </Route>
+          <Route path="/uploads" component={UploadsPage} />
+          {manager && <Route path="/storage" component={StoragePage} />}
+          {manager && <Route path="/review" component={ReviewPage} />}
+          {manager && (
+            <Route path="/review/:sessionId">
+              {({ sessionId }) => <SessionPage key={sessionId} sessionId={sessionId} />}
+            </Route>
+          )}
           <Route path="/settings" component={SettingsPage} />
           <Route>
             <Home />

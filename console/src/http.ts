@@ -24,10 +24,11 @@ function headersFor(credentials: Credentials | null): Record<string, string> {
 
 /** Call as `as`, by default as who is signed in. Status 0: the server could not be reached. */
 export async function call<T>(
-  method: "GET" | "POST" | "DELETE",
+  method: "GET" | "POST" | "PUT" | "DELETE",
   path: string,
   body?: unknown,
   as: Credentials | null = useAuth.getState().credentials,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<T> {
   let answer: Response;
   try {
@@ -38,7 +39,7 @@ export async function call<T>(
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
       cache: "no-store",
     });
   } catch {

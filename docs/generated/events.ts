@@ -148,6 +148,19 @@ export interface LockFailed {
   reason: string;
 }
 
+/** A recording was measured. `sessionId` is its folder, `overallQualityScore` 0..100. `captureSessionId` and `deviceId`: in which session and by which headset, where known. */
+export interface QaCompleted {
+  /** `^[a-zA-Z0-9_.-]{1,100}$` */
+  sessionId: string;
+  /** ≥ 0; ≤ 100 */
+  overallQualityScore: number;
+  verdict: "PASS" | "WARN" | "FAIL";
+  /** `^[a-zA-Z0-9_.-]{1,100}$` */
+  captureSessionId?: string;
+  /** `^[a-zA-Z0-9_-]{1,64}$` */
+  deviceId?: string;
+}
+
 /** Ack of starting or stopping one device. */
 export interface RecordingAck {
   success: boolean;
@@ -367,6 +380,8 @@ export interface ServerToClientEvents {
   "on-active-session": (session: ActiveSession | null) => void;
   /** How far a headset's uploads of the session are: on each change of a percent or the status. 100 and completed only when video and data are both there. */
   "on-upload-progress": (upload: UploadProgress) => void;
+  /** A recording was measured, a moment after its upload or anew. `sessionId` is its folder in the bucket (`YYYYMMDD_HHMMSS`), as in `/api/qa-metrics/{sessionId}`. */
+  "on-qa-completed": (quality: QaCompleted) => void;
   /** The whole fleet: on subscribing, and when a device has left it. */
   "on-fleet-status-updated": (devices: DeviceState[]) => void;
   /** One device changed. Replace it by deviceId: the first whole fleet and the updates since are always the fleet as it is now. */
@@ -441,6 +456,7 @@ export const SERVER_EVENTS = {
   ON_SESSION_STATUS: "on-session-status",
   ON_ACTIVE_SESSION: "on-active-session",
   ON_UPLOAD_PROGRESS: "on-upload-progress",
+  ON_QA_COMPLETED: "on-qa-completed",
   ON_FLEET_STATUS_UPDATED: "on-fleet-status-updated",
   ON_DEVICE_TELEMETRY_UPDATED: "on-device-telemetry-updated",
 } as const;

@@ -1,6 +1,8 @@
 """The server, put together: stores, socket edge, REST edge, one ASGI app."""
 
 import asyncio
+import gc
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -22,16 +24,23 @@ from quest_backend.api import (
     fleet,
     forms,
     operations,
+    progress,
+    qa,
+    qa_work,
+    s3_stats,
     sessions,
     tablets,
     uploads,
 )
 from quest_backend.api.access import HttpLimiter
-from quest_backend.api.context import Context, Readiness
+from quest_backend.api.context import Context, Quality, Readiness
 from quest_backend.api.middleware import Edge
 from quest_backend.api.objects import ObjectDoor
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
+from quest_backend.jobs.queue import QaQueue
+from quest_backend.jobs.service import QaJobs
+from quest_backend.jobs.timelines import Timelines, in_bucket
 from quest_backend.metrics import Live, Metrics
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, MAX_MESSAGE_BYTES, SESSION_TTL_S
@@ -40,18 +49,25 @@ from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.node import Node
 from quest_backend.realtime.outbox import Feed, Outbox
+from quest_backend.realtime.quality import QualityNews
 from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.socketio import Door, SocketIo
 from quest_backend.state.audit import AuditTrail
+from quest_backend.state.bus import Bus
+from quest_backend.state.changes import Changes
 from quest_backend.state.embedded import EmbeddedValkey
 from quest_backend.state.fleet import FleetStore
+from quest_backend.state.nodes import NodeRegistry
+from quest_backend.state.qa_lists import QaLists
+from quest_backend.state.qa_news import QaNews
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.tablets import TabletRegistry
 from quest_backend.state.telemetry import TelemetryWriter
 from quest_backend.state.valkey import Valkey
 from quest_backend.storage.service import Storage, embedded_store
+from quest_backend.supervised import take_lock
 from quest_backend.tokens import Secrets, Tokens
 
 log = structlog.get_logger()
@@ -61,6 +77,7 @@ _CONNECT_TIMEOUT_S = 20
 _FINISH_S = 2
 # Clients that are sent away leave within this time.
 _LEAVE_S = 4.0
+_LEAVE_STEP_S = 0.02
 
 
 class Children:
@@ -107,9 +124,14 @@ class Server:
 
         Takes ``drain_s`` and a moment at most; nothing when there is nobody.
         """
-        await asyncio.gather(
-            self.engine.send_away(min(_LEAVE_S, self.drain_s)), self.app.finish(self.drain_s)
-        )
+        over_s = min(_LEAVE_S, self.drain_s)
+        if not self._has_company():
+            # They cannot come back before the next start, whenever they leave.
+            over_s = min(over_s, len(self.engine.sessions) * _LEAVE_STEP_S)
+        await asyncio.gather(self.engine.send_away(over_s), self.app.finish(self.drain_s))
+
+    def _has_company(self) -> bool:
+        return self.node is not None and self.node.relay.nodes > 1
 
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
@@ -139,6 +161,11 @@ def build(settings: Settings, made: Secrets) -> Server:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _node_name(settings.data_dir) as node_id, serving(app, node_id):
+            yield
+
+    @asynccontextmanager
+    async def serving(app: FastAPI, node_id: str) -> AsyncIterator[None]:
         children = Children(settings)
         url = await children.start()
         timeout_s = settings.redis_timeout_ms / 1000
@@ -149,13 +176,14 @@ def build(settings: Settings, made: Secrets) -> Server:
                 "device_ttl": DEVICE_STATE_TTL_S,
                 "session_ttl": SESSION_TTL_S,
                 "lock_ttl": settings.lock_ttl_seconds,
+                "origin": node_id,
             },
         )
         storage: Storage | None = None
         try:
             await valkey.ping()
-            hub = _hub(settings, valkey, metrics)
-            node = Node(hub, tokens)
+            hub = _hub(settings, valkey, metrics, node_id)
+            node = Node(hub, tokens, Bus(settings.bus_urls or [url], timeout_s, metrics.bus))
             server.node = node
             doors["/"] = node.gateway
             storage = Storage(
@@ -166,6 +194,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 hub.clock,
                 metrics,
                 node.uploads.changed,
+                QaQueue(valkey, hub.clock).submit,
             )
             await storage.open()
             door.storage = storage
@@ -174,12 +203,19 @@ def build(settings: Settings, made: Secrets) -> Server:
             await revocation.load()
             hub.spawn(revocation.keep())
             hub.spawn(hub.audit.keep_writing())
+            jobs = QaJobs(settings, url, valkey, storage.store, hub.clock)
+            quality = _quality(settings, valkey, jobs, storage)
+            news = QaNews(valkey, timeout_s)
+            await news.ready()
+            hub.spawn(QualityNews(hub, news).keep_telling())
+            hub.spawn(quality.store.keep_judging())
             app.state.context = Context(
                 settings=settings,
                 tokens=tokens,
                 node=node,
                 revocation=revocation,
                 storage=storage,
+                qa=quality,
                 metrics=metrics,
                 limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
@@ -187,9 +223,18 @@ def build(settings: Settings, made: Secrets) -> Server:
                 started_at=time.monotonic(),
             )
             await node.start()
+            worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
+            if worker is not None:
+                await worker.start()
+            # What was made up to here stays. The collector need not look through it again and
+            # again, while every frame waits.
+            gc.collect()
+            gc.freeze()
             log.info("server_started", version=__version__, port=settings.port)
             yield
             await sockets.finish(_FINISH_S)
+            if worker is not None:
+                await worker.stop()
             await node.stop()
             await hub.audit.flush()
         finally:
@@ -233,17 +278,31 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
-    for module in (operations, auth, fleet, sessions, uploads, forms, tablets, audit, console):
+    # Paths with words before those with ids in the same place.
+    for module in (
+        operations,
+        auth,
+        fleet,
+        sessions,
+        uploads,
+        progress,
+        forms,
+        tablets,
+        audit,
+        s3_stats,
+        qa_work,
+        qa,
+        console,
+    ):
         rest.include_router(module.router)
     return rest
 
 
-def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
+def _hub(settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str) -> Hub:
     clock = Clock()
     view = FleetView()
     connections = Connections()
     outbox = Outbox(metrics)
-    node_id = _node_id(settings.data_dir)
     return Hub(
         settings=settings,
         clock=clock,
@@ -252,6 +311,8 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
         sessions=SessionStore(valkey, clock),
         telemetry=TelemetryWriter(valkey, clock),
         audit=AuditTrail(valkey, clock),
+        changes=Changes(valkey, node_id, settings.redis_timeout_ms / 1000),
+        nodes=NodeRegistry(valkey, clock, node_id, settings.node_timeout_seconds),
         connections=connections,
         outbox=outbox,
         dashboards=Feed(
@@ -259,6 +320,15 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics) -> Hub:
         ),
         lists=ListBroadcaster(view, connections, outbox, clock),
         metrics=metrics,
+    )
+
+
+def _quality(settings: Settings, valkey: Valkey, jobs: QaJobs, storage: Storage) -> Quality:
+    return Quality(
+        store=jobs.results,
+        lists=QaLists(valkey),
+        queue=jobs.queue,
+        timelines=Timelines(in_bucket(storage.store), settings.qa_max_member_bytes),
     )
 
 
@@ -270,13 +340,30 @@ def _live(node: Node) -> Live:
         active_sessions=lambda: node.active_sessions,
         dependencies_up=lambda: {"valkey": node.store_up},
         loop_tasks=lambda: len(asyncio.all_tasks()),
+        nodes=lambda: node.relay.nodes,
     )
 
 
-def _node_id(data_dir: Path) -> str:
-    """This server's name, the same after a restart."""
-    path = data_dir / "node-id"
-    if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
+@asynccontextmanager
+async def _node_name(data_dir: Path) -> AsyncIterator[str]:
+    """This server's name, the same after a restart, and no other server's meanwhile.
+
+    Raises:
+        DataDirInUseError: another server works there; with one name they would be one node.
+    """
+    lock = await take_lock(_node_file(data_dir), data_dir)
+    try:
+        yield _name_in(_node_file(data_dir))
+    finally:
+        os.close(lock)
+
+
+def _node_file(data_dir: Path) -> Path:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return data_dir / "node-id"
+
+
+def _name_in(path: Path) -> str:
+    if not path.read_text().strip():
         path.write_text(f"node-{secrets.token_hex(6)}\n")
     return path.read_text().strip()

@@ -19,7 +19,18 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from quest_backend import __version__, app, child, cli_qa, logs, settings, tokens, upload_command
+from quest_backend import (
+    __version__,
+    app,
+    child,
+    cli_qa,
+    logs,
+    settings,
+    stats_command,
+    tokens,
+    upload_command,
+    worker_command,
+)
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
 from quest_backend.simulator import Scenario, SimulatorError, SimulatorOptions
@@ -36,6 +47,9 @@ out = Console()
 err = Console(stderr=True)
 
 cli.command("qa", epilog="Example: quest-backend qa ./sessions/20260206_143052")(cli_qa.qa)
+cli.command(epilog="Example: REDIS_URL=redis://lab:6379 quest-backend worker --concurrency 8")(
+    worker_command.worker
+)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (PORT, else 3200).")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (HOST, else all).")]
@@ -255,6 +269,10 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log_path: Path) 
 cli.command(epilog="Example: quest-backend upload takes/20260206_143052/recording.mp4")(
     upload_command.upload
 )
+cli.command(
+    epilog="Examples: quest-backend stats --refresh\n\n"
+    "quest-backend stats --json | jq .sessions.incomplete"
+)(stats_command.stats)
 
 
 @cli.command()

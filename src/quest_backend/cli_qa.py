@@ -1,7 +1,7 @@
-"""``quest-backend qa``: score recordings on disk and show what was found."""
+"""``quest-backend qa``: score recordings, on disk or in the bucket, and show what was found."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,9 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from quest_backend import settings
+from quest_backend import cli_qa_bucket, settings
+from quest_backend.cli_qa_bucket import Place
+from quest_backend.jobs.elsewhere import NotReachable
 from quest_backend.jobs.local_recordings import (
     LocalSession,
     NoRecordings,
@@ -40,37 +42,59 @@ def _fail(message: str) -> typer.Exit:
 
 
 def qa(
-    path: Annotated[
-        Path, typer.Argument(help="An .npz, a session's folder, or a folder of those.")
-    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="An .npz, a session's folder, or a folder of those; or, in the bucket, "
+            "s3://BUCKET/sessions/YYYYMMDD_HHMMSS or just the session's name.",
+        ),
+    ] = "",
+    whole: Annotated[
+        bool, typer.Option("--all", help="Everything new in the bucket, by the workers.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per session.")] = False,
     profile: Annotated[
         str | None,
         typer.Option(help="Thresholds of the verdict (else the recording's, QA_PROFILE)."),
     ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="That of a server on this machine, for what is in its bucket."),
+    ] = None,
 ) -> None:
     """Score recordings: how well hands were tracked, and whether the files are sound.
 
-    Exit code 1 when a verdict is FAIL, 2 when nothing could be scored.
+    Exit code 1 when a verdict is FAIL (with --all: when a recording could not be read), 2 when
+    nothing could be scored.
     """
     try:
-        config = settings.load()
+        config = settings.load(data_dir=data_dir)
     except settings.SettingsError as error:
         raise _fail(str(error)) from None
+    if whole == bool(target):
+        raise _fail("name what to score, or say --all for everything in the bucket")
     known = profiles(config.qa_profiles)
     if profile is not None and profile not in known:
         raise _fail(f"there is no profile {profile!r}; there are {', '.join(sorted(known))}")
     try:
-        found = find_sessions(path)
-        counts = _show_all(found, as_json, known, profile, config)
-    except (NoRecordings, OSError) as error:
+        if whole:
+            raise typer.Exit(0 if cli_qa_bucket.refresh(config, out, err) else 1)
+        place = cli_qa_bucket.place_of(target)
+        found: Sequence[LocalSession | Place] = (
+            [place] if place is not None else find_sessions(Path(target))
+        )
+        points = max(10, min(out.width - _LANE_LABEL - 2, 160))
+        scored = (_scored(each, points, config) for each in _progress(found, hidden=as_json))
+        counts = _show_all(scored, len(found), as_json, known, profile, config)
+    except (NoRecordings, NotReachable, OSError) as error:
         raise _fail(str(error)) from None
     if counts[Verdict.FAIL.value]:
         raise typer.Exit(1)
 
 
 def _show_all(
-    found: list[LocalSession],
+    found: Iterable[Scored],
+    count: int,
     as_json: bool,
     known: dict[str, Profile],
     wanted: str | None,
@@ -78,25 +102,31 @@ def _show_all(
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
     table = _table()
-    points = max(10, min(out.width - _LANE_LABEL - 2, 160))
-    for session in _progress(found, hidden=as_json):
-        scored = score_local(session, points, config.qa_max_member_bytes)
+    for scored in found:
         own = scored.session["extended"]["qaProfile"]
         verdict = decide(scored.session, choose(known, config.qa_profile, wanted, own))
         counts[verdict["verdict"]] += 1
         if as_json:
             typer.echo(orjson.dumps({**scored.session, "verdict": verdict}).decode())
-        elif len(found) == 1:
+        elif count == 1:
             out.print(one(scored, verdict))
         else:
             table.add_row(*_row(scored.session, verdict))
-    if not as_json and len(found) > 1:
+    if not as_json and count > 1:
         out.print(table)
         out.print(", ".join(f"{counts[each.value]} {each.value}" for each in Verdict))
     return counts
 
 
-def _progress(found: list[LocalSession], *, hidden: bool) -> Iterator[LocalSession]:
+def _scored(one: LocalSession | Place, points: int, config: settings.Settings) -> Scored:
+    if isinstance(one, Place):
+        return cli_qa_bucket.score(config, one, points)
+    return score_local(one, points, config.qa_max_member_bytes)
+
+
+def _progress(
+    found: Sequence[LocalSession | Place], *, hidden: bool
+) -> Iterator[LocalSession | Place]:
     # On standard error, and only on a terminal, so that output can be piped.
     bar = track(found, "Scoring", console=err, transient=True,
                 disable=hidden or len(found) == 1 or not err.is_terminal)  # fmt: skip
@@ -148,8 +178,9 @@ def _numbers(session: SessionQA) -> Table:
     ]  # fmt: skip
     table = Table.grid(padding=(0, 2))
     for label, number, more in rows:
-        table.add_row(label, f"{number:.2f}", more)
-    table.add_row("Video", "", _video(session))
+        table.add_row(label, f"{number:.2f}", Text(more))
+    # Text: a video may name its codec so that it looks like markup.
+    table.add_row("Video", "", Text(_video(session)))
     return table
 
 

@@ -37,6 +37,7 @@ class Live:
     active_sessions: Callable[[], int]
     dependencies_up: Callable[[], dict[str, bool]]
     loop_tasks: Callable[[], int]
+    nodes: Callable[[], int]
 
 
 class FrameCounts:
@@ -75,6 +76,31 @@ class FrameCounts:
             "Frames gathered per send",
             buckets=buckets,
             sum_value=self.gathered_sum,
+        )
+
+
+@dataclass(slots=True)
+class BusCounts:
+    """What crosses between nodes and may be lost. Plain numbers, as for frames."""
+
+    sent: int = 0
+    sent_bytes: int = 0
+    received: int = 0
+    lost: int = 0
+
+    def families(self) -> Iterator[Metric]:
+        """``turing_bus_messages_total``, ``…_sent_bytes_total``, ``…_lost_total``."""
+        messages = CounterMetricFamily(
+            "turing_bus_messages", "Frames, status, telemetry between nodes", labels=["direction"]
+        )
+        messages.add_metric(["out"], self.sent)
+        messages.add_metric(["in"], self.received)
+        yield messages
+        yield CounterMetricFamily(
+            "turing_bus_sent_bytes", "Bytes of these, published", value=self.sent_bytes
+        )
+        yield CounterMetricFamily(
+            "turing_bus_lost", "Of these, replaced by newer ones or dropped", value=self.lost
         )
 
 
@@ -123,6 +149,22 @@ class Metrics:
             "Bytes between clients and the embedded store",
             "direction",
         )
+        self.qa_scored = counter(
+            "turing_qa_scored_total", "Recordings measured, on any node", "verdict"
+        )
+        self.qa_score = histogram(
+            "turing_qa_score",
+            "Overall quality scores as they were measured",
+            [20.0, 40.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0, 100.0],
+        )
+        self.qa_delay = histogram(
+            "turing_qa_delay_seconds",
+            "From the end of an upload to its score; of those scored within an hour",
+            [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0],
+        )
+        self.qa_sessions: dict[str, dict[str, int]] = {}
+        self.qa_averages: dict[str, float] = {}
+        self.qa_jobs: dict[str, int] = {}
         self.socket_messages = counter(
             "turing_socket_messages_total", "Socket messages", "event_type", "direction"
         )
@@ -131,6 +173,7 @@ class Metrics:
             "turing_socket_events_refused_total", "Events refused", "event", "reason"
         )
         self.frames = FrameCounts()
+        self.bus = BusCounts()
         self._published: dict[tuple[str, str], int] = {}
         self.slow_clients = counter(
             "turing_slow_clients_disconnected_total", "Clients cut off because they read too slowly"
@@ -188,6 +231,7 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._metrics.frames.families()
+        yield from self._metrics.bus.families()
         view = self._view
         online = view.online()
         connected = GaugeMetricFamily(
@@ -207,6 +251,7 @@ class _Gauges(Collector):
         for name, is_up in self._live.dependencies_up().items():
             up.add_metric([name], float(is_up))
         yield up
+        yield from self._qa()
         plain = {
             "turing_locked_devices_total": (
                 "Locked devices",
@@ -218,6 +263,7 @@ class _Gauges(Collector):
             ),
             "turing_sessions_active_total": ("Active sessions", self._live.active_sessions()),
             "turing_event_loop_tasks": ("Tasks of the event loop", self._live.loop_tasks()),
+            "turing_nodes_alive": ("Servers that share this state store", self._live.nodes()),
             "turing_uploads_in_progress": ("Active uploads", self._metrics.uploads_in_progress),
             "turing_low_battery_devices_total": (
                 "Devices with low battery",
@@ -230,3 +276,22 @@ class _Gauges(Collector):
         }
         for name, (text, value) in plain.items():
             yield GaugeMetricFamily(name, text, value=value)
+
+    def _qa(self) -> Iterator[Metric]:
+        sessions = GaugeMetricFamily(
+            "turing_qa_sessions", "Measured recordings", labels=["verdict", "review"]
+        )
+        for verdict, reviews in self._metrics.qa_sessions.items():
+            for review, count in reviews.items():
+                sessions.add_metric([verdict, review], count)
+        yield sessions
+        averages = GaugeMetricFamily(
+            "turing_qa_average_score", "Mean score of all measured recordings", labels=["stage"]
+        )
+        for stage, score in self._metrics.qa_averages.items():
+            averages.add_metric([stage], score)
+        yield averages
+        jobs = GaugeMetricFamily("turing_qa_jobs", "Jobs of all nodes", labels=["state"])
+        for state, count in self._metrics.qa_jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs

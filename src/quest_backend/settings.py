@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quest_backend.qa import verdict
+from quest_backend.qa.judge import Judge
 
 
 class SettingsError(Exception):
@@ -54,8 +55,22 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None, description="Valkey or Redis 7+ to use; an embedded Valkey when not set"
     )
+    bus_urls: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Valkeys for frames between servers, comma-separated; else that of `REDIS_URL`",
+    )
     redis_timeout_ms: int = Field(
         1500, ge=50, le=60_000, description="longest wait for an answer of Valkey"
+    )
+
+    node_timeout_seconds: float = Field(
+        15, ge=1, le=600, description="a server that others do not hear of this long is dead"
+    )
+    drain_seconds: float = Field(
+        5,
+        ge=0,
+        le=8,
+        description="how long a server that stops sends its clients away and lets uploads end",
     )
 
     s3_bucket_name: str = Field(
@@ -120,9 +135,6 @@ class Settings(BaseSettings):
     socket_ping_timeout_ms: int = Field(
         10000, ge=100, description="a client that does not answer a ping this long is gone"
     )
-    drain_seconds: float = Field(
-        6, ge=0, le=60, description="on SIGTERM, how long uploads that are coming in may go on"
-    )
     websocket_protocol: Literal["picows", "websockets-sansio", "wsproto"] = Field(
         "picows", description="WebSocket implementation; picows is the fast one"
     )
@@ -144,6 +156,12 @@ class Settings(BaseSettings):
         {},
         description='own profiles as JSON: `{"study": {"captureQuality": {"warn": 90}}}`',
     )
+    qa_concurrency: int = Field(
+        2,
+        ge=0,
+        le=32,
+        description="recordings the server scores at a time; 0 leaves it to `quest-backend worker`",
+    )
     qa_max_member_bytes: int = Field(
         64 * 1024 * 1024,
         ge=64 * 1024,
@@ -151,7 +169,7 @@ class Settings(BaseSettings):
         description="arrays larger than this are not read for QA",
     )
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "bus_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -162,6 +180,14 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("bus_urls")
+    @classmethod
+    def _are_stores(cls, value: list[str]) -> list[str]:
+        for url in value:
+            if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+                raise ValueError(f"not an address of a Valkey: {url!r}; redis://host:port")
+        return value
 
     @field_validator("s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
@@ -198,6 +224,11 @@ class Settings(BaseSettings):
         if self.qa_profile not in verdict.profiles(self.qa_profiles):
             raise ValueError(f"QA_PROFILE: there is no profile {self.qa_profile!r}")
         return self
+
+    @property
+    def qa_judge(self) -> Judge:
+        """What makes verdicts of measurements."""
+        return Judge.of(verdict.profiles(self.qa_profiles), self.qa_profile)
 
     @model_validator(mode="after")
     def _production_is_explicit(self) -> "Settings":

@@ -93,7 +93,7 @@ class SupervisedChild:
             ChildError: it did not come up; with the end of its log.
         """
         self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock_fd = await self._take_lock()
+        self._lock_fd = await take_lock(self._dir / "lock", self._dir.parent)
         try:
             self._prepare()
             await self._spawn()
@@ -124,23 +124,6 @@ class SupervisedChild:
         except TimeoutError:
             process.kill()
             await process.wait()
-
-    async def _take_lock(self) -> int:
-        fd = os.open(self._dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            async with asyncio.timeout(_LOCK_WAIT_S):
-                # A server killed a moment ago: its child is still writing.
-                while not _locked(fd):  # noqa: ASYNC110 - of another process
-                    await asyncio.sleep(0.05)
-        except BaseException as error:
-            os.close(fd)
-            if not isinstance(error, TimeoutError):
-                raise
-            raise DataDirInUseError(
-                f"data directory {self._dir.parent} is in use by another server; "
-                "stop it or choose another --data-dir"
-            ) from None
-        return fd
 
     async def _spawn(self) -> None:
         signal_number = str(int(self.orphan_signal))
@@ -202,6 +185,29 @@ class SupervisedChild:
 def next_pause(last_s: float, *, lived_s: float) -> float:
     """Seconds before the next restart, at most 5, of a child that ran for ``lived_s``."""
     return _RESTART_FIRST_S if lived_s > _STEADY_S else min(_RESTART_CAP_S, last_s * 2)
+
+
+async def take_lock(path: Path, data_dir: Path) -> int:
+    """Lock a file for as long as the descriptor that this returns, or a copy of it, is open.
+
+    Raises:
+        DataDirInUseError: another server has it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        async with asyncio.timeout(_LOCK_WAIT_S):
+            # A server killed a moment ago: its child is still writing.
+            while not _locked(fd):  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.05)
+    except BaseException as error:
+        os.close(fd)
+        if not isinstance(error, TimeoutError):
+            raise
+        raise DataDirInUseError(
+            f"data directory {data_dir} is in use by another server; "
+            "stop it or choose another --data-dir"
+        ) from None
+    return fd
 
 
 def _locked(fd: int) -> bool:

@@ -51,22 +51,22 @@ def upload(
     """Upload a recording's file in parts. Again after an interruption goes on where it was."""
     file_type = kind or _BY_SUFFIX.get(file.suffix.lower())
     if file_type is None:
-        raise _fail(f"{file.name} is neither .mp4 nor .npz; say --type video or --type data")
+        raise fail(f"{file.name} is neither .mp4 nor .npz; say --type video or --type data")
     if token is None and api_key is None:
-        api_key = _kept_key(data_dir)
+        api_key = kept_key(data_dir)
     try:
         when = folder_of(timestamp) if timestamp else _time_of(file)
     except ValueError as error:
-        raise _fail(f"--timestamp: {error}") from None
+        raise fail(f"--timestamp: {error}") from None
     client = UploadClient(
         url, token=token, api_key=None if token else api_key, connections=connections
     )
     try:
         done = asyncio.run(_upload(client, file, when, file_type, session))
     except (UploadError, OSError) as error:
-        raise _fail(f"{error}\nThe same command goes on where this one ended.") from None
+        raise fail(f"{error}\nThe same command goes on where this one ended.") from None
     except KeyboardInterrupt:
-        raise _fail("interrupted; the same command goes on where this one ended") from None
+        raise fail("interrupted; the same command goes on where this one ended") from None
     resumed = f", {done.resumed_parts} parts were there already" if done.resumed_parts else ""
     out.print(f"{done.location}  ETag {done.etag}{resumed}", highlight=False, soft_wrap=True)
 
@@ -100,15 +100,17 @@ def _time_of(file: Path) -> str:
     return f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y%m%d_%H%M%S}"
 
 
-def _kept_key(data_dir: Path) -> str:
+def kept_key(data_dir: Path) -> str:
+    """The admin key that a server keeps there; without one the command ends."""
     try:
         return (data_dir / "admin-api-key").read_text().strip()
     except OSError:
-        raise _fail(
-            "no credentials: give --token, or --api-key, or --data-dir of the server"
+        raise fail(
+            "no credentials: give --api-key (or --token for uploads), or --data-dir of the server"
         ) from None
 
 
-def _fail(message: str) -> typer.Exit:
+def fail(message: str) -> typer.Exit:
+    """Say why the command ends; raise the result."""
     err.print(f"[red]quest-backend:[/] {message}", highlight=False, soft_wrap=True)
     return typer.Exit(1)

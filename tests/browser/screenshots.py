@@ -11,6 +11,7 @@ from typing import Any
 
 import lab
 import orjson
+import recorded
 import redis.asyncio as redis
 from playwright.async_api import Page
 from support import Server
@@ -22,6 +23,7 @@ from quest_backend.state import keys
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 NAMES = ("Bench A left", "Bench A right", "Bench B left", "Bench B right", "Kitchen 1",
          "Kitchen 2", "Kitchen 3", "Cart 1", "Cart 2", "Spare")  # fmt: skip
+RECORDINGS = ("20260305_091500", "20260305_093012", "20260305_100345")
 SAMPLE_MS = 300_000
 
 
@@ -83,6 +85,26 @@ async def _manager(server: Server, visitor: lab.Visitor, size: str) -> None:
     await _shot(page, f"pair-{size}")
 
 
+async def _reviewer(server: Server, visitor: lab.Visitor, size: str) -> None:
+    page = visitor.page
+    await page.get_by_role("link", name="Uploads").click()
+    await page.locator("li[data-stage]").first.wait_for(state="attached")
+    await _shot(page, f"uploads-{size}")
+    await page.get_by_role("link", name="Storage").click()
+    await page.get_by_role("heading", name="Processed outputs").wait_for()
+    await _shot(page, f"storage-{size}")
+    await page.get_by_role("link", name="Review").click()
+    async with server.http(admin=True) as http:
+        decision = {"decision": "accepted", "reason": ""}
+        await http.put(f"/api/qa-metrics/{RECORDINGS[0]}/review", json=decision)
+    await page.reload()
+    await page.locator(f"[data-session='{RECORDINGS[0]}']").wait_for()
+    await _shot(page, f"review-{size}")
+    await page.locator(f"[data-session='{RECORDINGS[1]}']").click()
+    await page.locator("[data-lane=trackingErrors] rect").click()
+    await _shot(page, f"recording-review-{size}")
+
+
 async def _operator(visitor: lab.Visitor, size: str) -> None:
     page = visitor.page
     await visitor.open("/")
@@ -122,9 +144,12 @@ async def _pictures(server: Server) -> None:
     sizes: dict[str, dict[str, Any]] = {"tablet": lab.TABLET, "desktop": lab.DESKTOP}
     async with (
         lab.chromium() as browser,
-        lab.headsets(server, len(NAMES), prefix="QUEST", fps=10) as fleet,
+        lab.headsets(server, len(NAMES), prefix="QUEST", fps=10, uploads=True) as fleet,
     ):
         await _name_and_age(server, fleet)
+        with tempfile.TemporaryDirectory() as folder:
+            for recording, headset in zip(RECORDINGS, fleet, strict=False):
+                await recorded.upload(server, headset.device_id, recording, Path(folder))
         fleet[3].battery, fleet[5].battery = 0.19, 0.07
         async with lab.visitor(server, browser, **lab.TABLET) as operator:
             await _operator(operator, "tablet")
@@ -138,7 +163,12 @@ async def _pictures(server: Server) -> None:
                 await _shot(manager.page, "fleet-dark")
             await operator.page.get_by_role("button", name="Stop").click()
             await operator.page.get_by_role("heading", name="complete").wait_for()
+            await operator.page.get_by_text("3 of 3 headsets verified").wait_for(timeout=60_000)
             await _shot(operator.page, "result-tablet")
+            for size, options in sizes.items():
+                async with lab.visitor(server, browser, **options) as reviewer:
+                    await reviewer.sign_in_as_manager()
+                    await _reviewer(server, reviewer, size)
 
 
 if __name__ == "__main__":

@@ -13,24 +13,11 @@ from support import Server
 pytestmark = pytest.mark.asyncio
 
 
-async def _choose(page: Page, *names: str) -> None:
-    await page.get_by_role("link", name="Capture").click()
-    for name in names:
-        await page.get_by_role("checkbox", name=name).check()
-    await page.get_by_role("button", name="Next: details").click()
-
-
-async def _describe(page: Page, participant: str = "P-017") -> None:
-    await page.get_by_label("Participant").fill(participant)
-    await page.get_by_role("combobox", name="Task").fill("Fold a towel")
-    await page.get_by_role("button", name="Next: check").click()
-
-
 async def _ready(operator: lab.Visitor, *names: str) -> Page:
     """Pair the tablet, choose headsets by name and describe the take: ready to start."""
     await operator.pair()
-    await _choose(operator.page, *names)
-    await _describe(operator.page)
+    await lab.choose(operator.page, *names)
+    await lab.describe(operator.page)
     return operator.page
 
 
@@ -56,10 +43,10 @@ async def test_an_operator_records_a_take(lab_server: Server) -> None:
     ):
         await operator.pair()
         page = operator.page
-        await _choose(page, "Quest 0001")
+        await lab.choose(page, "Quest 0001")
         await page.get_by_role("button", name="Next: check").click()
         await expect(page.get_by_text("Whom do the headsets record?")).to_be_visible()
-        await _describe(page)
+        await lab.describe(page)
         card = page.locator("li[data-device=CAPA_0001]")
         await expect(card).to_contain_text("Live")
 
@@ -169,9 +156,9 @@ async def test_two_tablets_race_for_one_headset(lab_server: Server) -> None:
         lab.visitor(lab_server, browser, **lab.TABLET) as second,
     ):
         await asyncio.gather(first.pair("Bench A"), second.pair("Bench B"))
-        await _choose(first.page, "Quest 0001")
-        await _choose(second.page, "Quest 0001", "Quest 0002")
-        await asyncio.gather(_describe(first.page), _describe(second.page, "P-018"))
+        await lab.choose(first.page, "Quest 0001")
+        await lab.choose(second.page, "Quest 0001", "Quest 0002")
+        await asyncio.gather(lab.describe(first.page), lab.describe(second.page, "P-018"))
         async with lab_server.http(admin=True) as http:
             tablets = (await http.get("/api/tablets")).json()["tablets"]
             holder = await lab.until(lambda: _holder(http, "CAPE_0001"))

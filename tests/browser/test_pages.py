@@ -6,11 +6,13 @@ from typing import Any
 
 import lab
 import pytest
+import recorded
 from playwright.async_api import Page, expect
 from support import Server
 
 pytestmark = pytest.mark.asyncio
 
+RECORDING = "20260303_100000"
 AXE = Path(__file__).parents[2] / "console" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -63,9 +65,10 @@ async def test_a_headset_is_renamed_and_shown(lab_server: Server) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [lab.TABLET, lab.DESKTOP], ids=["tablet", "desktop"])
 async def test_no_page_is_hard_to_use(
-    lab_server: Server, scheme: str, size: dict[str, Any]
+    lab_server: Server, scheme: str, size: dict[str, Any], tmp_path: Path
 ) -> None:
     problems: dict[str, list[str]] = {}
+    await recorded.upload(lab_server, "PAGEB_0001", RECORDING, tmp_path)
     async with (
         lab.chromium() as browser,
         lab.headsets(lab_server, 3, prefix="PAGEB") as fleet,
@@ -86,6 +89,20 @@ async def test_no_page_is_hard_to_use(
         await someone.open("/devices/PAGEB_0002")
         await page.get_by_role("img", name="Battery and tracking").wait_for()
         problems["device"] = await _serious(page)
+        await someone.open("/storage")
+        await page.get_by_role("heading", name="Processed outputs").wait_for()
+        problems["storage"] = await _serious(page)
+        await someone.open("/review")
+        row = page.locator(f"[data-session='{RECORDING}']")
+        await row.wait_for()
+        problems["review"] = await _serious(page)
+        await row.click()
+        await page.locator("rect[data-start]").first.wait_for(state="attached")
+        problems["recording of review"] = await _serious(page)
+        await page.get_by_role("button", name="Reject").click()
+        await page.get_by_role("textbox", name="Reason").wait_for()
+        problems["rejecting"] = await _serious(page)
+        await page.keyboard.press("Escape")
         await someone.open("/settings")
         await page.get_by_role("heading", name="Audit log").wait_for()
         problems["settings"] = await _serious(page)
@@ -117,11 +134,15 @@ async def test_no_page_is_hard_to_use(
         problems["paused"] = await _serious(page)
         await page.get_by_role("button", name="Stop").click()
         await page.get_by_role("heading", name="complete").wait_for()
+        await page.locator("li[data-stage]").first.wait_for()
         problems["result"] = await _serious(page)
+        await page.get_by_role("link", name="Uploads").click()
+        await page.locator("li[data-stage]").first.wait_for()
+        problems["uploads"] = await _serious(page)
     assert {name: found for name, found in problems.items() if found} == {}, json.dumps(
         problems, indent=1
     )
-    assert len(problems) == 12
+    assert len(problems) == 17
 
 
 async def test_targets_are_large_enough_for_fingers(lab_server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from pathlib import Path
 
 import pytest
 from support import Server
@@ -39,6 +40,18 @@ async def test_each_page_has_a_nonce_of_its_own(server: Server) -> None:
     async with server.http() as http:
         first, second = [await http.get("/") for _ in range(2)]
     assert first.headers["content-security-policy"] != second.headers["content-security-policy"]
+
+
+async def test_videos_may_come_from_where_the_store_is_reached(tmp_path: Path) -> None:
+    public = "https://recordings.example.com:8443"
+    running = Server(tmp_path, S3_PUBLIC_ENDPOINT_URL=f"{public}/").start()
+    try:
+        async with running.http() as http:
+            policy = (await http.get("/")).headers["content-security-policy"]
+    finally:
+        running.stop()
+    assert f"media-src 'self' {public};" in policy
+    assert policy.count(public) == 1
 
 
 @pytest.mark.parametrize(

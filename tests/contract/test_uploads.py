@@ -560,3 +560,90 @@ async def test_of_changes_at_once_the_last_one_is_told_last(server: Server) -> N
                     if body["sessionId"] == session_id
                 ]
                 assert told[-1] == "completed"
+
+
+async def test_every_file_of_a_session_is_shown_until_it_is_verified(server: Server) -> None:
+    """Begun, begun again, all bytes there, verified; and only then safe to delete."""
+    content, timestamp = os.urandom(12 * MIB), new_time()
+    async with (
+        tablet(server) as operator,
+        headset(server) as recorder,
+        quest(server, recorder.identity) as http,
+        server.http(operator.identity) as viewer,
+    ):
+        await operator.send(
+            catalogue.TABLET_CREATE_SESSION, {"deviceIds": [recorder.identity], "metadata": {}}
+        )
+        session_id = (await operator.gets(catalogue.ON_SESSION_CREATED))["sessionId"]
+        await operator.ask(catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED, session_id)
+
+        async def shown() -> dict[str, Any]:
+            reply = await viewer.get("/api/uploads", params={"sessionId": session_id})
+            (session,) = reply.json()["sessions"]
+            (device,) = session["devices"]
+            row: dict[str, Any] = device
+            return row
+
+        for recording in (True, True, False, True, False):
+            await recorder.send(catalogue.HEADSET_RECORDING_STATE, recording)
+        await recorder.settled()
+        assert await shown() == {
+            "deviceId": recorder.identity, "recordings": 2, "safeToDelete": False, "files": [],
+        }  # fmt: skip
+
+        first = await start(http, timestamp, len(content), sessionId=session_id)
+        parts = await send_parts(first, content, {1})
+        await start(http, timestamp, len(content), sessionId=session_id)
+        (file,) = (await shown())["files"]
+        assert (file["recording"], file["fileType"]) == (timestamp, "video")
+        assert (file["size"], file["retries"]) == (len(content), 1)
+        assert 0 < file["stored"] < len(content)
+        assert not file["uploaded"]
+        parts += await send_parts(first, content, {2})
+        (file,) = (await shown())["files"]
+        assert (file["stored"], file["uploaded"], file["verified"]) == (len(content), True, False)
+        await complete(http, first, parts)
+        started = await start(http, timestamp, 5, "data", sessionId=session_id)
+        await complete(http, started, await send_parts(started, b"12345"))
+        assert all(file["verified"] for file in (await shown())["files"])
+        # The headset began two recordings, and the session is not over.
+        assert not (await shown())["safeToDelete"]
+        await operator.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session_id)
+        assert not (await shown())["safeToDelete"]
+        later = new_time()
+        for kind in ("video", "data"):
+            started = await start(http, later, 5, kind, sessionId=session_id)
+            await complete(http, started, await send_parts(started, b"12345"))
+        device = await shown()
+        assert device["safeToDelete"]
+        assert len(device["files"]) == 4
+
+
+async def test_sessions_with_uploads_come_in_pages(server: Server) -> None:
+    async with (
+        tablet(server) as operator,
+        headset(server) as recorder,
+        server.http(operator.identity) as viewer,
+        quest(server) as stranger,
+    ):
+        ids = []
+        for _ in range(3):
+            await operator.send(
+                catalogue.TABLET_CREATE_SESSION, {"deviceIds": [recorder.identity], "metadata": {}}
+            )
+            made = await operator.gets(
+                catalogue.ON_SESSION_CREATED, lambda made: made["sessionId"] not in ids
+            )
+            ids.append(made["sessionId"])
+            for event, answer in (
+                (catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED),
+                (catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED),
+            ):
+                await operator.ask(event, answer, made["sessionId"])
+        first = (await viewer.get("/api/uploads", params={"limit": 2})).json()
+        assert [row["sessionId"] for row in first["sessions"]] == [ids[2], ids[1]]
+        rest = await viewer.get("/api/uploads", params={"limit": 1, "cursor": first["next"]})
+        assert [row["sessionId"] for row in rest.json()["sessions"]] == [ids[0]]
+        assert (await viewer.get("/api/uploads", params={"cursor": "none"})).status_code == 400
+        assert (await viewer.get("/api/uploads", params={"sessionId": "none"})).status_code == 404
+        assert (await stranger.get("/api/uploads")).status_code == 403

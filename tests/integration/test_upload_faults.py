@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ import httpx
 import psutil
 import pytest
 from support import TOKENS, Server, headset, new_id, tablet
+from uploading import bucket
 
 from quest_backend.client import FileType, UploadClient, UploadError
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
-from quest_backend.storage import embedded
 from quest_backend.storage.embedded import EmbeddedS3
-from quest_backend.storage.s3 import ObjectStore
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,18 +35,6 @@ def own(tmp_path: Path) -> Iterator[Server]:
     yield server
     if server.process is not None and server.process.poll() is None:
         server.stop()
-
-
-@asynccontextmanager
-async def bucket(data_dir: Path) -> AsyncIterator[ObjectStore]:
-    """The store of a running server, by its own credentials."""
-    credentials, endpoint = EmbeddedS3(data_dir).known()
-    store = ObjectStore("turing-robotics-datahub", embedded.REGION, endpoint, credentials)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def store_of(server: Server) -> psutil.Process:
@@ -91,13 +77,14 @@ async def interrupted(server: Server, device_id: str, path: Path) -> None:
 
 
 class Once:
-    """Calls ``what`` when the first bytes are there."""
+    """Calls ``what`` when the first bytes are there, or ``at`` so many."""
 
-    def __init__(self, what: Callable[[], None]) -> None:
+    def __init__(self, what: Callable[[], None], at: int = 1) -> None:
         self._what: Callable[[], None] | None = what
+        self._at = at
 
     def __call__(self, done: int, _: int) -> None:
-        if done and self._what is not None:
+        if done >= self._at and self._what is not None:
             what, self._what = self._what, None
             what()
 
@@ -144,6 +131,22 @@ async def test_a_store_killed_in_the_middle_comes_back_and_the_upload_goes_on(
     assert done.etag == whole_etag(path)
     async with own.http() as http:
         assert (await http.get("/health")).status_code == 200
+
+
+async def test_a_store_killed_between_the_last_part_and_complete_loses_no_part(
+    own: Server, tmp_path: Path
+) -> None:
+    """What it has answered for is there again; complete is asked for until it succeeds."""
+    path = recording(tmp_path, 25 * MIB)
+    kill = Once(lambda: store_of(own).send_signal(signal.SIGKILL), at=25 * MIB)
+    async with quest(own, new_id("headset")) as client:
+        done = await client.upload(path, timestamp=STAMP, file_type=FileType.VIDEO, progress=kill)
+    assert done.etag == whole_etag(path)
+    assert done.resumed_parts == 0
+    async with bucket(own.data_dir) as store:
+        found = await store.head(done.key)
+    assert found is not None
+    assert found.size == 25 * MIB
 
 
 async def test_a_killed_client_goes_on_where_it_was(own: Server, tmp_path: Path) -> None:
@@ -356,10 +359,17 @@ async def test_a_full_disk_is_a_clear_error_and_loses_no_finished_recording(
             with pytest.raises(UploadError) as error:
                 await client.upload(large, timestamp="20260206_150000", file_type=FileType.VIDEO)
         assert "The object store is full" in str(error.value)
+        form = {"timestamp": "20260206_160000"}
+        files = {"video": ("v.mp4", large.read_bytes()), "data": ("d.npz", b"npz")}
+        async with server.http(device_id, DeviceType.HEADSET) as http:
+            refused = await http.post("/upload-session", data=form, files=files, timeout=60)
+        assert refused.status_code == 507, refused.text
+        assert "The object store is full" in refused.json()["error"]
         server.stop()
         server.start()
         async with bucket(server.data_dir) as store:
             found = await store.head(done.key)
+            assert await store.keys_from("sessions/", "") == [done.key], "no half session"
         assert found is not None
         assert found.etag == kept
     finally:

@@ -21,7 +21,7 @@ tablet-start-session tablet-pause-session tablet-end-session tablet-get-session
 tablet-get-active-session tablet-connect-headset tablet-disconnect-headset
 tablet-get-recording-status tablet-sync-metadata dashboard-subscribe dashboard-unsubscribe"""
 # Ours, for clients that ask for it.
-OURS = {"on-headset-frame"}
+OURS = {"on-headset-frame", "on-qa-completed"}
 OURS_IN = {"dashboard-watch"}
 OUTBOUND = """on-headset-connected on-headset-disconnected on-headset-frame-updated
 on-headset-status-updated on-headset-logs-processed on-headset-recording-active

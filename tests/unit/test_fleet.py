@@ -84,6 +84,17 @@ def test_commits_converge_in_any_order(history: list[Device], source: object) ->
         )
 
 
+def test_an_older_device_counts_only_when_the_store_lost_what_was_known() -> None:
+    view = FleetView()
+    newer = Device("a", revision=5, is_online=True, locked_by="t1")
+    older = Device("a", revision=3, is_online=True)
+    view.apply(newer)
+    assert not view.apply(older)
+    assert view.devices["a"].locked_by == "t1"
+    assert view.apply(older, force=True)
+    assert view.devices["a"].locked_by == ""
+
+
 def test_summary_of_an_empty_fleet_is_zeros() -> None:
     numbers = summary(FleetView(), 0.25)
     assert numbers["avgBatteryLevel"] == 0

@@ -65,7 +65,7 @@ def test_secrets_are_not_logged() -> None:
     }
 
 
-@pytest.mark.parametrize("command", ["serve", "simulate", "token", "demo", "version"])
+@pytest.mark.parametrize("command", ["serve", "simulate", "token", "demo", "stats", "version"])
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])
     assert result.exit_code == 0

@@ -6,6 +6,7 @@ import { call, problemOf } from "../http";
 import { useFleet } from "../live/fleet";
 import { clock, plural } from "../ui/format";
 import { HoldButton } from "../ui/hold-button";
+import { SessionUploads } from "../uploads/session-uploads";
 import styles from "./capture.module.css";
 import { afterTake, takeWasDiscarded, useCapture, type Finished } from "./store";
 
@@ -58,6 +59,7 @@ export function ResultScreen({ finished }: { finished: Finished }) {
           Done
         </Button>
       </div>
+      {!discarded && <SessionUploads sessionId={finished.sessionId} />}
       {!discarded && (
         <HoldButton disabled={busy} onHeld={() => void discard()}>
           <IconTrash aria-hidden /> Hold to discard this take

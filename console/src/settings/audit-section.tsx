@@ -27,6 +27,12 @@ const WORDS: Record<string, string> = {
   "session.pause": "paused session",
   "session.end": "ended session",
   "session.discard": "discarded session",
+  "review.accept": "accepted",
+  "review.reject": "rejected",
+  "review.clear": "took back the review of",
+  "qa.refresh": "looked for new recordings in the",
+  "qa.retry": "tried again to measure",
+  "qa.cleanup": "forgot recordings that are gone from the",
   "tablet.pair": "was paired:",
   "tablet.revoke": "took access back from",
 };
@@ -118,7 +124,7 @@ function AuditLine({ entry }: { entry: Entry }) {
       <Table.Td>
         {what} <strong>{subject}</strong>
         {entry.action === "rename" && ` to “${entry.detail}”`}
-        {entry.action === "session.end" && entry.detail !== "" && `: ${entry.detail}`}
+        {(entry.action === "session.end" || entry.action === "review.reject") && entry.detail !== "" && `: ${entry.detail}`}
       </Table.Td>
     </Table.Tr>
   );

@@ -1,7 +1,8 @@
-import { IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconVideo } from "@tabler/icons-react";
+import { IconChecklist, IconDatabase, IconDeviceVisionPro, IconPlugConnectedX, IconSettings, IconUpload, IconVideo } from "@tabler/icons-react";
 import type { ComponentType, ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 
+import { useAuth } from "../auth/credentials";
 import { recordedMs, useCapture } from "../capture/store";
 import icon from "../icon.svg";
 import { useConnection } from "../live/connection";
@@ -9,21 +10,34 @@ import { useNow } from "../live/now";
 import { clock, duration, plural } from "./format";
 import styles from "./shell.module.css";
 
-const PAGES: { to: string; label: string; icon: ComponentType<{ "aria-hidden": true }> }[] = [
+interface Page {
+  to: string;
+  label: string;
+  icon: ComponentType<{ "aria-hidden": true }>;
+  /** Only with the admin key. */
+  manager?: true;
+}
+
+const PAGES: Page[] = [
   { to: "/capture", label: "Capture", icon: IconVideo },
   { to: "/fleet", label: "Fleet", icon: IconDeviceVisionPro },
+  { to: "/uploads", label: "Uploads", icon: IconUpload },
+  { to: "/review", label: "Review", icon: IconChecklist, manager: true },
+  { to: "/storage", label: "Storage", icon: IconDatabase, manager: true },
   { to: "/settings", label: "Settings", icon: IconSettings },
 ];
 
 export function Shell({ children }: { children: ReactNode }) {
   const [at] = useLocation();
+  const kind = useAuth(({ credentials }) => credentials?.kind);
+  const pages = PAGES.filter(({ manager }) => !manager || kind === "admin");
   return (
     <div className={styles.shell}>
       <nav className={styles.nav} aria-label="Pages">
         <div className={styles.logo}>
           <img src={icon} alt="" />
         </div>
-        {PAGES.map(({ to, label, icon: Icon }) => (
+        {pages.map(({ to, label, icon: Icon }) => (
           <Link key={to} to={to} className={styles.link} aria-current={at.startsWith(to) ? "page" : undefined}>
             <Icon aria-hidden />
             {label}

@@ -4,12 +4,14 @@ import mimetypes
 import secrets
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header, Request
 from fastapi import Path as PathParam
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from quest_backend.api.errors import ApiError
+from quest_backend.api.uploads import endpoint_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -20,16 +22,18 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 
 
-def _policy(nonce: str) -> str:
-    # Styles are made at run time by the component library, which gives them this nonce.
+def _policy(nonce: str, media: str) -> str:
+    # Styles are made at run time by the component library, which gives them this nonce; videos come
+    # from the object store, which may be another host.
     return (
         f"default-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' blob: data:; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"media-src 'self' {media}; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
     )
 
 
 @router.get("/")
-async def index() -> Response:
+async def index(request: Request) -> Response:
     """The page; everything after ``#`` is the console's own."""
     page = FILES / "index.html"
     if not page.exists():
@@ -37,8 +41,17 @@ async def index() -> Response:
     nonce = secrets.token_urlsafe(16)
     return HTMLResponse(
         page.read_text().replace(_NONCE, nonce),
-        headers={"Content-Security-Policy": _policy(nonce), "Cache-Control": "no-cache"},
+        headers={
+            "Content-Security-Policy": _policy(nonce, _media(request)),
+            "Cache-Control": "no-cache",
+        },
     )
+
+
+def _media(request: Request) -> str:
+    """The origin that presigned URLs for this client have."""
+    parts = urlsplit(endpoint_of(request))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @router.get("/assets/{name}")

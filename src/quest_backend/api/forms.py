@@ -21,7 +21,8 @@ from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.storage.pairs import PairUpload
 from quest_backend.storage.refusals import UploadRefused
 from quest_backend.storage.s3 import ObjectStoreUnavailable
-from quest_backend.storage.uploads import Completed, Owner, Uploads
+from quest_backend.storage.upload_types import Completed, Owner
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 

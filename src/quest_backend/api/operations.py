@@ -17,6 +17,7 @@ from quest_backend.api.errors import ApiError
 from quest_backend.api.json import json_response
 from quest_backend.clock import Clock
 from quest_backend.protocol.publish import asyncapi
+from quest_backend.qa.aggregates import aggregate_stats
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.storage.s3 import ObjectStoreUnavailable
 from quest_backend.tokens import same_secret
@@ -47,6 +48,9 @@ async def health(request: Request) -> Response:
         "timestamp": Clock().iso(),
         "dependencies": states,
     }
+    if context.node.presence.draining:
+        body |= {"ok": False, "error": "The server is stopping"}
+        return json_response(body, 503)
     if not ok:
         down = ", ".join(name for name, state in states.items() if not state["ok"])
         body["error"] = f"Down: {down}"
@@ -97,7 +101,25 @@ async def metrics(request: Request) -> Response:
             raise ApiError(401, "Send the metrics token as 'Authorization: Bearer …'")
     await context.node.refresh_gauges()
     await context.storage.refresh_gauges()
+    await _refresh_qa(context)
     return Response(context.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _refresh_qa(context: Context) -> None:
+    """Read what the gauges of QA need; the last known when Valkey is away."""
+    try:
+        context.metrics.qa_sessions = await context.qa.lists.counts()
+        totals, _ = await context.qa.store.totals()
+        jobs = await context.qa.queue.progress()
+    except StoreUnavailable:
+        return
+    context.metrics.qa_jobs = {"queued": jobs.queued, "running": jobs.running, "dead": jobs.failed}
+    averages = aggregate_stats(totals)
+    context.metrics.qa_averages = {
+        "capture": averages["avgCaptureQuality"],
+        "tracking": averages["avgTrackingConfidence"],
+        "validation": averages["avgValidationScore"],
+    }
 
 
 @router.get("/asyncapi.json", tags=["docs"])

@@ -19,7 +19,7 @@ from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_FILE_NAME_CHARS, SESSION_ID_PATTERN
 from quest_backend.protocol.recordings import FileType, folder_of, parse_key
 from quest_backend.storage.checks import Algorithm, Checksum, GivenPart
-from quest_backend.storage.uploads import Owner, Started
+from quest_backend.storage.upload_types import Owner, Started
 
 router = APIRouter(prefix="/chunked-upload", tags=["uploads"])
 

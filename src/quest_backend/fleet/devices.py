@@ -40,11 +40,14 @@ class FleetView:
         self.telemetry: dict[str, dict[str, Any]] = {}
         self.version = 0
 
-    def apply(self, device: Device) -> bool:
-        """Take a committed device over, unless something newer is known. True if it was news."""
+    def apply(self, device: Device, *, force: bool = False) -> bool:
+        """Take a committed device over, unless something newer is known. True if it was news.
+
+        With ``force`` also an older one: the store lost what was known.
+        """
         known = self.devices.get(device.device_id)
         if known is not None:
-            if device.revision <= known.revision:
+            if device.revision <= known.revision and not force:
                 return False
             # Telemetry moves lastSeen here before it is written behind.
             device = replace(device, last_seen=max(known.last_seen, device.last_seen))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quest_backend.qa.metadata import is_session_id
-from quest_backend.qa.problems import Problem, ProblemCode
+from quest_backend.qa.problems import Problem
 from quest_backend.qa.ranges import Fetch, read
 from quest_backend.qa.recording import (
     MAX_MEMBER_BYTES,
@@ -100,8 +100,6 @@ def _read_data(path: Path, max_member_bytes: int) -> Recording | Unreadable:
 
 def _read_video(path: Path) -> Video | Problem:
     with opened(path) as (size, fetch):
-        if size == 0:
-            return Problem(ProblemCode.VIDEO_UNREADABLE, "the video cannot be read: it is empty")
         return read(read_video(size), fetch)
 
 

@@ -202,6 +202,14 @@ ON_UPLOAD_PROGRESS = Outbound(
     to="the session's tablet",
 )
 
+ON_QA_COMPLETED = Outbound(
+    "on-qa-completed",
+    "A recording was measured, a moment after its upload or anew. `sessionId` is its folder in the "
+    "bucket (`YYYYMMDD_HHMMSS`), as in `/api/qa-metrics/{sessionId}`.",
+    (Arg("quality", p.QaCompleted),),
+    to="subscribed dashboards, and the tablet of the session in which it was recorded",
+)
+
 ON_FLEET_STATUS_UPDATED = Outbound(
     "on-fleet-status-updated",
     "The whole fleet: on subscribing, and when a device has left it.",

@@ -315,6 +315,19 @@ class UploadProgress(TypedDict):
     uploadProgress: Annotated[int, Field(ge=0, le=100)]
 
 
+class QaCompleted(TypedDict):
+    """A recording was measured. ``sessionId`` is its folder, ``overallQualityScore`` 0..100.
+
+    ``captureSessionId`` and ``deviceId``: in which session and by which headset, where known.
+    """
+
+    sessionId: SessionId
+    overallQualityScore: Annotated[float, Field(ge=0, le=100)]
+    verdict: Literal["PASS", "WARN", "FAIL"]
+    captureSessionId: NotRequired[SessionId]
+    deviceId: NotRequired[DeviceId]
+
+
 class SessionStatus(TypedDict):
     """A whole session."""
 

@@ -5,7 +5,7 @@ anything again. Every number is finite; percentages lie in 0..100 with two decim
 0..1 with four.
 """
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 
 class CaptureQuality(TypedDict):

@@ -1,9 +1,8 @@
 """Confidence and flags over time, with few enough points for a chart or a line of text."""
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from quest_backend.qa.measures import FLAG_NAMES
 from quest_backend.qa.recording import BoolArray, FloatArray, Recording
@@ -53,6 +52,18 @@ def timeline(recording: Recording, max_points: int = MAX_POINTS) -> Timeline:
             name: _any(getattr(recording, array), starts) for name, array in FLAG_NAMES.items()
         },
     }
+
+
+def runs(lane: list[int], starts: list[int], frames: int) -> list[tuple[int, int]]:
+    """Where a lane is 1: ``(start, end)`` in frames, ``end`` not in it, to a point."""
+    found: list[tuple[int, int]] = []
+    ends = [*starts[1:], frames] if starts else []
+    for mark, start, end in zip(lane, starts, ends, strict=True):
+        if mark and found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        elif mark:
+            found.append((start, end))
+    return found
 
 
 def _confidence(values: FloatArray, starts: NDArray[np.int64]) -> ConfidenceLane:

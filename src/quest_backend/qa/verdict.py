@@ -6,7 +6,8 @@ A verdict is made of measurements as they are stored; changing thresholds reads 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from quest_backend.qa.report import SessionQA
 

@@ -57,6 +57,8 @@ class _BadVideo(Exception):  # noqa: N818 - the input is bad, not the program
 
 def read_video(size: int) -> Reads[Video | Problem]:
     """Read the description of an MP4 file of ``size`` bytes; bad input is a result."""
+    if size == 0:
+        return Problem(ProblemCode.VIDEO_UNREADABLE, "the video cannot be read: it is empty")
     movie = _Movie()
     try:
         yield from _walk(Held(size), 0, size, 0, movie)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from quest_backend.protocol.events import DeviceType
@@ -9,11 +10,12 @@ from quest_backend.realtime.rates import RateWindows
 from quest_backend.sockets.socketio import Client
 
 DASHBOARDS = "dashboards"
+_DEVICE_ROOM = "device:"
 
 
 def device_room(device_id: str) -> str:
     """The room of a device: its headset, and the tablets that locked or connected it."""
-    return f"device:{device_id}"
+    return f"{_DEVICE_ROOM}{device_id}"
 
 
 @dataclass(eq=False, slots=True)
@@ -30,6 +32,8 @@ class Connection:
     device_id: str = ""  # of a headset, once it has identified
     watched: str = ""  # of a tablet: legacy pairing
     rooms: set[str] = field(default_factory=set)
+    asked_for: str = ""  # of a headset: who it said it is, also when the store was away
+    said_recording: bool | None = None  # what the headset last said of itself
     heard_recording: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -46,6 +50,10 @@ class Connections:
         self._rooms: defaultdict[str, set[Connection]] = defaultdict(set)
         self._headsets: dict[str, Connection] = {}
         self._tablets: defaultdict[str, list[Connection]] = defaultdict(list)
+        # Of tablets with sockets here and a newer one on another node: that one.
+        self.leads: dict[str, str] = {}
+        # Told when the members of a device's room change.
+        self.room_changed: Callable[[str], None] | None = None
 
     def add(self, connection: Connection) -> None:
         """A socket opened."""
@@ -64,6 +72,7 @@ class Connections:
             self._tablets[connection.identity].remove(connection)
             if not self._tablets[connection.identity]:
                 del self._tablets[connection.identity]
+                self.leads.pop(connection.identity, None)
 
     def identify(self, connection: Connection, device_id: str) -> Connection | None:
         """``connection`` is now this headset; the connection it takes over from, if any."""
@@ -73,9 +82,18 @@ class Connections:
         self.join(connection, device_room(device_id))
         if old is None or old is connection:
             return None
-        old.device_id = ""
-        self.leave(old, device_room(device_id))
+        self._no_more(old, device_id)
         return old
+
+    def release(self, connection: Connection) -> None:
+        """The headset of this connection is another connection, on another node."""
+        device_id = connection.device_id
+        del self._headsets[device_id]
+        self._no_more(connection, device_id)
+
+    def _no_more(self, connection: Connection, device_id: str) -> None:
+        connection.device_id = connection.asked_for = ""
+        self.leave(connection, device_room(device_id))
 
     def headset(self, device_id: str) -> Connection | None:
         """The socket of an identified headset."""
@@ -85,12 +103,19 @@ class Connections:
         """Ids of the headsets that identified here."""
         return list(self._headsets)
 
+    def tablets(self) -> list[str]:
+        """Identities of the tablets that have a socket here."""
+        return list(self._tablets)
+
     def tablet(self, identity: str) -> list[Connection]:
         """A tablet's sockets, oldest first; the last one leads."""
         return list(self._tablets.get(identity, ()))
 
     def lead_sid(self, connection: Connection) -> str:
         """The socket id that this tablet's locks and sessions carry."""
+        elsewhere = self.leads.get(connection.identity)
+        if elsewhere is not None:
+            return elsewhere
         tablets = self._tablets.get(connection.identity)
         return tablets[-1].sid if tablets else connection.sid
 
@@ -98,6 +123,11 @@ class Connections:
         """Put a socket into a room."""
         self._rooms[room].add(connection)
         connection.rooms.add(room)
+        self._changed(room)
+
+    def _changed(self, room: str) -> None:
+        if self.room_changed is not None and room.startswith(_DEVICE_ROOM):
+            self.room_changed(room.removeprefix(_DEVICE_ROOM))
 
     def leave(self, connection: Connection, room: str) -> None:
         """Take a socket out of a room."""
@@ -107,6 +137,7 @@ class Connections:
             members.discard(connection)
             if not members:
                 del self._rooms[room]
+            self._changed(room)
 
     def room(self, room: str) -> frozenset[Connection] | set[Connection]:
         """The sockets in a room. Read it at once: it is live."""

@@ -1,6 +1,7 @@
 """One frame on the wire, in both forms: base64 text as the schema has it, and binary."""
 
 import base64
+import struct
 
 import numpy as np
 
@@ -13,6 +14,9 @@ RAW_PREFIX = b'42["%s",' % catalogue.HEADSET_FRAME.name.encode()
 _OUT_PREFIX = b'42["%s",' % catalogue.ON_HEADSET_FRAME_UPDATED.name.encode()
 _BEGINNING = RAW_PREFIX + b'"'
 _FIRST = len(_BEGINNING)
+# Form, number, arrival in Unix seconds.
+_HEAD = struct.Struct(">BQd")
+_PACKET, _JPEG, _TEXT = 1, 2, 3
 _SIGNED = np.dtype(np.int8)
 _least = np.minimum.reduce
 
@@ -84,6 +88,31 @@ class Frame:
             sent_at_ms = int(self.arrived_at * 1000)
             self._v2 = encode(catalogue.ON_HEADSET_FRAME, device_id, self.seq, sent_at_ms, jpeg)
         return self._v2
+
+    def to_parts(self) -> tuple[bytes, bytes]:
+        """For another node: a head, and the picture in the form it came in."""
+        form, body = self._form()
+        return _HEAD.pack(form, self.seq, self.arrived_at), body
+
+    def _form(self) -> tuple[int, bytes]:
+        if self._packet:
+            return _PACKET, self._packet
+        if isinstance(self._came, bytes):
+            return _JPEG, self._came
+        return _TEXT, self._came.encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Frame | None":
+        """What ``to_parts`` made on another node; None of a form that only later versions have."""
+        if len(data) < _HEAD.size:
+            return None
+        form, seq, arrived_at = _HEAD.unpack_from(data)
+        body = data[_HEAD.size :]
+        if form == _PACKET:
+            return cls(seq, arrived_at, packet=body)
+        if form in (_JPEG, _TEXT):
+            return cls(seq, arrived_at, came=body if form == _JPEG else body.decode())
+        return None
 
     def _jpeg_bytes(self) -> bytes:
         if self._packet:

@@ -10,6 +10,8 @@ sends is replaced by a newer frame before that.
 import asyncio
 from dataclasses import dataclass
 
+import structlog
+
 from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode, InvalidPayload
@@ -18,9 +20,12 @@ from quest_backend.realtime.frame_packets import Frame, is_plain_string, may_be_
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
+from quest_backend.realtime.relay import Relay
 from quest_backend.realtime.thumbnails import Thumbnails
 from quest_backend.sockets.packets import Malformed, read
 from quest_backend.sockets.socketio import Tap
+
+log = structlog.get_logger()
 
 # Frames whose boundary lies in the same few milliseconds leave together at their start: one timer
 # for all of them, and the path is warm for all but the first.
@@ -45,12 +50,13 @@ class _Stream:
 class Frames:
     """One slot per headset, latest wins; a viewer that is behind skips."""
 
-    def __init__(self, hub: Hub, thumbnails: Thumbnails) -> None:
+    def __init__(self, hub: Hub, thumbnails: Thumbnails, relay: Relay) -> None:
         self._hub = hub
         self._connections = hub.connections
         self._clock = hub.clock
         self._counts = hub.metrics.frames
         self._thumbnails = thumbnails
+        self._relay = relay
         self._streams: dict[str, _Stream] = {}
         self._due: dict[int, list[_Stream]] = {}
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
@@ -95,7 +101,10 @@ class Frames:
             return
         stream.seq += 1
         wanted = self._thumbnails.wants(stream.device_id, now)
-        watched = len(self._connections.room(stream.room)) > 1  # by others than the headset itself
+        watched = (
+            len(self._connections.room(stream.room)) > 1  # by others than the headset itself
+            or stream.device_id in self._relay.frames_wanted
+        )
         if not (wanted or watched):
             # It costs nothing beyond reading it.
             pacer.gathered = 0
@@ -138,13 +147,24 @@ class Frames:
         now = self._clock.monotonic()
         for stream in self._due.pop(turn):
             stream.is_due = False
-            self._send(stream, now)
+            try:
+                self._send(stream, now)
+            except Exception:  # one headset's fault must not stop the others' previews
+                log.exception("frame_failed", device_id=stream.device_id)
 
     def _send(self, stream: _Stream, now: float) -> None:
         frame = self._frame(stream)
         if frame is None:
             return
-        counts, source = self._counts, stream.source
+        self._show(stream, frame, stream.source)
+        if stream.device_id in self._relay.frames_wanted:
+            self._relay.frame(stream.device_id, frame)
+        if self._thumbnails.wants(stream.device_id, now):
+            self._thumbnails.send(stream.device_id, frame, now)
+        self._counts.gathered(stream.pacer.sent(now))
+
+    def _show(self, stream: _Stream, frame: Frame, source: Connection | None) -> None:
+        counts = self._counts
         for viewer in self._connections.room(stream.room):
             if viewer is source:
                 continue
@@ -157,9 +177,27 @@ class Frames:
                 counts.sent_v2 += 1
             else:
                 counts.sent += 1
-        if self._thumbnails.wants(stream.device_id, now):
-            self._thumbnails.send(stream.device_id, frame, now)
-        counts.gathered(stream.pacer.sent(now))
+
+    # -- From other nodes --------------------------------------------------------------------------
+
+    def from_elsewhere(self, device_id: str, frame: Frame) -> None:
+        """Show a frame of a headset on another node, which has checked and paced it."""
+        if self._connections.headset(device_id) is not None:
+            return  # it is here by now
+        stream = self._streams.get(device_id)
+        if stream is None:
+            stream = self._open(device_id)
+        stream.seq = frame.seq  # goes on from there when the headset comes here
+        now = self._clock.monotonic()
+        self._show(stream, frame, None)
+        if self._thumbnails.wants(device_id, now):
+            self._thumbnails.send(device_id, frame, now)
+
+    def picture_from_elsewhere(self, device_id: str, frame: Frame) -> None:
+        """Show a picture of a headset on another node to fleet pages."""
+        self._thumbnails.send(device_id, frame, self._clock.monotonic())
+
+    # -- Reading -----------------------------------------------------------------------------------
 
     def _frame(self, stream: _Stream) -> Frame | None:
         """The frame whose turn it is; None when there is none, or it turned out to be no frame."""

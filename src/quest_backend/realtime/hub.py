@@ -16,7 +16,9 @@ from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.outbox import Feed, Outbox
 from quest_backend.settings import Settings
 from quest_backend.state.audit import AuditTrail
+from quest_backend.state.changes import Changes
 from quest_backend.state.fleet import FleetStore
+from quest_backend.state.nodes import NodeRegistry
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.telemetry import TelemetryWriter
 
@@ -34,6 +36,8 @@ class Hub:
     sessions: SessionStore
     telemetry: TelemetryWriter
     audit: AuditTrail
+    changes: Changes
+    nodes: NodeRegistry
     connections: Connections
     outbox: Outbox
     dashboards: Feed
@@ -41,14 +45,32 @@ class Hub:
     metrics: Metrics
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def committed(self, devices: Iterable[Device]) -> None:
-        """Devices changed in the store: tell dashboards at once, everybody by the lists."""
+    def committed(self, devices: Iterable[Device], *, force: bool = False) -> bool:
+        """Devices changed in the store: tell dashboards at once, everybody by the lists.
+
+        True if any was news. With ``force``, what was known counts for nothing.
+        """
         before = self.view.version
+        news = False
         for device in devices:
-            if self.view.apply(device):
+            if self.view.apply(device, force=force):
+                news = True
                 self.tell_dashboards(device.device_id)
         if self.view.version != before:
             self.lists.changed()
+        return news
+
+    def seen(self, device_id: str, at: str, telemetry: dict[str, Any]) -> Device | None:
+        """A headset's telemetry came at ``at``: the view and dashboards have it."""
+        named = self.view.name(device_id)
+        device = self.view.seen(device_id, at, telemetry)
+        if device is None:
+            return None
+        if self.view.name(device_id) != named:
+            self.view.version += 1
+            self.lists.changed()
+        self.tell_dashboards(device_id)
+        return device
 
     def tell_dashboards(self, device_id: str) -> None:
         """Send a device's state as it is now."""

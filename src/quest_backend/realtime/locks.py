@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode
+from quest_backend.realtime import reach
 from quest_backend.realtime.connections import Connection, device_room
 from quest_backend.realtime.gateway import Refused, handles
 from quest_backend.realtime.hub import Hub
@@ -132,11 +133,13 @@ class Locks:
             wanted = [*wanted, connection.watched]
         devices = await hub.store.read(wanted)
         for device_id in wanted:
-            device, headset = devices.get(device_id), hub.connections.headset(device_id)
+            device = devices.get(device_id)
             if device is not None and device.locked_by not in ("", lead):
                 if target:
                     raise Refused(ErrorCode.FORBIDDEN, f"{REASONS['held']}: {device_id}")
-            elif headset is not None:
-                hub.outbox.send(headset, catalogue.ON_TABLET_METADATA_SYNCED, data)
-            elif target:
-                raise Refused(ErrorCode.DEVICE_OFFLINE, f"{REASONS['offline']}: {device_id}")
+                del devices[device_id]
+        reached = await reach.headsets(
+            hub, devices.values(), catalogue.ON_TABLET_METADATA_SYNCED, data
+        )
+        if target and not reached:
+            raise Refused(ErrorCode.DEVICE_OFFLINE, f"{REASONS['offline']}: {target}")

@@ -9,13 +9,17 @@ from quest_backend.realtime.dashboards import Dashboards
 from quest_backend.realtime.frames import Frames
 from quest_backend.realtime.gateway import Gateway
 from quest_backend.realtime.hub import Hub
+from quest_backend.realtime.liveness import Liveness
 from quest_backend.realtime.locks import Locks
+from quest_backend.realtime.peers import Peers
 from quest_backend.realtime.presence import Presence
 from quest_backend.realtime.recording import Recording
+from quest_backend.realtime.relay import Relay
 from quest_backend.realtime.sessions import Sessions
 from quest_backend.realtime.telemetry import Telemetry
 from quest_backend.realtime.thumbnails import Thumbnails
 from quest_backend.realtime.uploads import UploadNews
+from quest_backend.state.bus import Bus
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.tokens import Tokens
 
@@ -23,15 +27,24 @@ from quest_backend.tokens import Tokens
 class Node:
     """The features of the socket edge behind one gateway."""
 
-    def __init__(self, hub: Hub, tokens: Tokens) -> None:
+    def __init__(self, hub: Hub, tokens: Tokens, bus: Bus) -> None:
         self.hub = hub
+        self.relay = Relay(hub, bus)
         self.recording = Recording(hub)
         self.sessions = Sessions(hub, self.recording)
         self.presence = Presence(hub, self.recording, self.sessions)
-        self.telemetry = Telemetry(hub, self.recording)
-        self.thumbnails = Thumbnails(hub)
-        self.frames = Frames(hub, self.thumbnails)
+        self.liveness = Liveness(hub, self.presence, self.recording, self.relay)
+        self.telemetry = Telemetry(hub, self.recording, self.relay)
+        self.thumbnails = Thumbnails(hub, self.relay)
+        self.frames = Frames(hub, self.thumbnails, self.relay)
         self.uploads = UploadNews(hub, self.sessions)
+        self.peers = Peers(
+            hub,
+            self.relay,
+            lead_again=self.presence.lead_again,
+            back=self.liveness.reconcile,
+        )
+        self.peers.handlers["upload"] = self.uploads.told
         features = [
             self.presence,
             self.telemetry,
@@ -67,10 +80,14 @@ class Node:
 
     async def start(self) -> None:
         """Recover what was, then keep the clocks running."""
-        await self.presence.recover()
+        self.relay.start(
+            self.frames.from_elsewhere, self.frames.picture_from_elsewhere, self.thumbnails
+        )
+        await self.liveness.recover()
         loop = asyncio.get_running_loop()
         self._loops = [
-            loop.create_task(self.presence.keep_alive(), name="heartbeat"),
+            loop.create_task(self.liveness.keep_alive(), name="heartbeat"),
+            loop.create_task(self.peers.keep_reading(), name="changes"),
             loop.create_task(self.presence.keep_graces(), name="graces"),
             loop.create_task(self.presence.clean_up(), name="cleanup"),
             loop.create_task(self.telemetry.keep_flushing(), name="telemetry"),
@@ -88,5 +105,6 @@ class Node:
         """Stop, with the last telemetry written."""
         self.presence.draining = True
         await tasks.end(self._loops)
+        await self.relay.stop()
         await self.hub.close()
         await self.hub.telemetry.flush()

@@ -23,8 +23,6 @@ log = structlog.get_logger()
 # A headset that returns says within this time whether it still records.
 _REPORT_WAIT_S = 1.0
 _GRACE_POLL_S = 0.25
-_HEARTBEAT_S = 5
-_HEARTBEAT_LIFETIME_S = 20
 
 
 class Presence:
@@ -39,12 +37,21 @@ class Presence:
     @handles(catalogue.HEADSET_IDENTIFY)
     async def identify(self, connection: Connection, device_id: str) -> None:
         """Register a headset; a newer connection takes over from an older one."""
-        hub = self._hub
         if connection.identity != device_id:
             raise Refused(
                 ErrorCode.DEVICE_ID_MISMATCH,
                 f"This token is for {connection.identity}, not {device_id}",
             )
+        connection.asked_for = device_id
+        await self.is_here(connection, device_id)
+
+    async def is_here(self, connection: Connection, device_id: str) -> None:
+        """The headset is on this connection, whatever the store thinks.
+
+        Raises:
+            StoreUnavailable: nothing is known to have changed.
+        """
+        hub = self._hub
         device = await hub.store.identify(device_id, connection.sid)
         if connection.sid not in hub.connections.by_sid:
             return  # it left while the store answered; its goodbye came too early to be seen
@@ -88,12 +95,32 @@ class Presence:
         """A socket opened: a tablet gets back what it held; everyone gets the lists."""
         hub = self._hub
         if connection.device_type is DeviceType.TABLET:
-            await self._lead(connection)
+            try:
+                await self.lead(connection)
+            except StoreUnavailable:
+                # Its locks and sessions come back with the store.
+                log.warning("tablet_waits_for_store", tablet=connection.identity)
         hub.lists.greet(connection)
 
-    async def _lead(self, connection: Connection) -> None:
+    async def lead_again(self, identity: str) -> None:
+        """The newest socket here, if any, holds what the tablet's other one on a dead node held."""
+        sockets = self._hub.connections.tablet(identity)
+        if not sockets:
+            return
+        try:
+            await self.lead(sockets[-1])
+        except StoreUnavailable:
+            log.warning("tablet_waits_for_store", tablet=identity)
+
+    async def lead(self, connection: Connection) -> None:
+        """This socket is the one that holds its tablet's locks and sessions.
+
+        Raises:
+            StoreUnavailable: nothing is known to have changed.
+        """
         hub = self._hub
         here = await hub.store.tablet_here(connection.identity, connection.sid)
+        hub.connections.leads.pop(connection.identity, None)
         hub.committed(here.moved)
         watched = here.watched
         if watched:
@@ -117,15 +144,18 @@ class Presence:
         if self.draining:
             return  # the server goes, not the client: everything keeps its place
         if connection.device_type is DeviceType.HEADSET and device_id:
-            gone = await hub.store.headset_gone(device_id, connection.sid)
-            if gone is not None:
-                await self._headset_left(gone)
+            await self.headset_gone(device_id, connection.sid)
         elif connection.device_type is DeviceType.TABLET:
             await self._tablet_left(connection)
 
-    async def _headset_left(self, gone: HeadsetGone) -> None:
+    async def headset_gone(
+        self, device_id: str, socket_id: str, *, keep_lock: bool = False
+    ) -> None:
+        """A headset's socket is gone; with ``keep_lock`` it is no fault of the headset."""
         hub = self._hub
-        device_id = gone.device.device_id
+        gone = await hub.store.headset_gone(device_id, socket_id, keep_lock=keep_lock)
+        if gone is None:
+            return
         hub.committed([gone.device])
         hub.outbox.send(
             hub.connections.room(device_room(device_id)), catalogue.ON_HEADSET_DISCONNECTED
@@ -147,32 +177,12 @@ class Presence:
         hub = self._hub
         others = hub.connections.tablet(connection.identity)
         if others:
-            await self._lead(others[-1])
+            await self.lead(others[-1])
             return
         fate = await hub.store.tablet_gone(
             connection.identity, connection.sid, returns=connection.authenticated
         )
         log.info("tablet_left", tablet=connection.identity, fate=fate)
-
-    async def recover(self) -> None:
-        """After a start: load the fleet; whoever was on this node, or on a dead one, is missing."""
-        hub = self._hub
-        for device, telemetry in await hub.store.load_all():
-            hub.view.apply(device)
-            if telemetry is not None:
-                hub.view.seen(device.device_id, device.last_seen, telemetry)
-        for device in hub.view.online():
-            if await hub.store.is_dead(device.node_id):
-                gone = await hub.store.headset_gone(
-                    device.device_id, device.socket_id, keep_lock=True
-                )
-                if gone is not None:
-                    hub.committed([gone.device])
-        for identity, socket_id in await hub.store.orphaned_tablets():
-            await hub.store.tablet_gone(
-                identity, socket_id, returns=not identity.startswith("anonymous:")
-            )
-        log.info("fleet_recovered", devices=len(hub.view.devices))
 
     async def keep_graces(self) -> None:
         """For ever: end the graces that are over."""
@@ -204,34 +214,15 @@ class Presence:
         hub.committed(await hub.store.unlock(identity, socket_id=socket_id))
         await hub.store.tablet_expired(identity, socket_id)
 
-    async def keep_alive(self) -> None:
-        """For ever: this node's heartbeat, and renewal of what connected clients hold."""
-        hub = self._hub
-        beats = 0
-        while True:
-            try:
-                await hub.store.heartbeat(_HEARTBEAT_LIFETIME_S)
-                if beats % 12 == 0:
-                    await self._renew()
-            except StoreUnavailable as error:
-                log.warning("heartbeat_missed", reason=str(error))
-            beats += 1
-            await asyncio.sleep(_HEARTBEAT_S)
-
-    async def _renew(self) -> None:
-        hub = self._hub
-        here = set(hub.connections.by_sid)
-        held = [d.device_id for d in hub.view.devices.values() if d.locked_by in here]
-        ttl = hub.settings.lock_ttl_seconds
-        await hub.store.renew(hub.connections.headsets(), held, ttl)
-
     async def clean_up(self) -> None:
         """For ever: end abandoned sessions, forget expired ones and devices long offline."""
-        settings = self._hub.settings
+        interval_s = self._hub.settings.session_cleanup_interval_ms / 1000
         while True:
-            await asyncio.sleep(settings.session_cleanup_interval_ms / 1000)
+            await asyncio.sleep(interval_s)
             try:
-                await self.clean_up_once()
+                # Its lease ends before the next time, also on a slow clock.
+                if await self._hub.nodes.claim("cleanup", interval_s * 0.9):
+                    await self.clean_up_once()
             except StoreUnavailable as error:
                 log.warning("cleanup_put_off", reason=str(error))
 
@@ -242,17 +233,15 @@ class Presence:
         forgotten = await hub.sessions.forget_expired()
         limit = hub.clock.iso_of(now - hub.settings.session_expiry_ms)
         ended = 0
+        here = await hub.store.tablets_here()
         for session in await hub.sessions.all():
-            abandoned = not hub.connections.tablet(session.tablet_identity)
+            abandoned = session.tablet_identity not in here
             if session.status in ("pending", "recording", "paused") and abandoned:
                 last = session.started_at or session.created_at
                 if last < limit:
                     await self._sessions.end_for(session.session_id)
                     ended += 1
-        gone = await hub.store.forget_offline_since(
-            now - hub.settings.offline_device_expiry_ms,
-            {device.device_id for device in hub.view.online()},
-        )
+        gone = await hub.store.forget_offline_since(now - hub.settings.offline_device_expiry_ms)
         if gone:
             hub.view.remove(gone)
             hub.lists.changed()

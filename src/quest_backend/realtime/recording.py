@@ -1,12 +1,13 @@
 """Starting and stopping headsets, and what they say of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from quest_backend.fleet.devices import Device
 from quest_backend.fleet.recording import Command, Outcome, decide, may_control, needs
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode
+from quest_backend.realtime import reach
 from quest_backend.realtime.connections import Connection, device_room
 from quest_backend.realtime.gateway import Refused, handles
 from quest_backend.realtime.hub import Hub
@@ -24,14 +25,11 @@ class Recording:
         self._hub = hub
 
     async def send(self, devices: Sequence[Device], command: Command) -> None:
-        """Tell headsets that are here to start or stop, and remember that they were told."""
+        """Tell headsets to start or stop, and remember that they were told."""
         if not devices:
             return
         await self._hub.store.mark_commanded([d.device_id for d in devices], command.value)
-        for device in devices:
-            headset = self._hub.connections.headset(device.device_id)
-            if headset is not None:
-                self._hub.outbox.send(headset, _EVENTS[command])
+        await reach.headsets(self._hub, devices, _EVENTS[command])
 
     async def stop_recording_ones(self, devices: Sequence[Device]) -> None:
         """Stop those that record, or were just told to."""
@@ -101,24 +99,25 @@ class Recording:
         """Toggle one device."""
         hub = self._hub
         device = (await hub.store.read([device_id])).get(device_id)
-        headset = hub.connections.headset(device_id)
-        if headset is None or not may_control(device, hub.connections.lead_sid(connection)):
+        allowed = device is not None and may_control(device, hub.connections.lead_sid(connection))
+        if device is None or not allowed or not await self._toggle(connection, [device]):
             hub.outbox.send(
                 connection, catalogue.ON_RECORDING_TOGGLE_DENIED, {"deviceId": device_id}
             )
-            return
-        hub.outbox.send(headset, catalogue.ON_TABLET_RECORDING_TOGGLED)
-        hub.audit.note(connection.identity, "recording.toggle", device_id)
 
     @handles(catalogue.TABLET_TOGGLE_ALL_RECORDING)
     async def toggle_all(self, connection: Connection) -> None:
         """Toggle all devices this tablet holds."""
         hub = self._hub
-        for device_id in await hub.store.held(hub.connections.lead_sid(connection)):
-            headset = hub.connections.headset(device_id)
-            if headset is not None:
-                hub.outbox.send(headset, catalogue.ON_TABLET_RECORDING_TOGGLED)
-                hub.audit.note(connection.identity, "recording.toggle", device_id)
+        held = await hub.store.held(hub.connections.lead_sid(connection))
+        await self._toggle(connection, (await hub.store.read(held)).values())
+
+    async def _toggle(self, connection: Connection, devices: Iterable[Device]) -> list[str]:
+        hub = self._hub
+        reached = await reach.headsets(hub, devices, catalogue.ON_TABLET_RECORDING_TOGGLED)
+        for device_id in reached:
+            hub.audit.note(connection.identity, "recording.toggle", device_id)
+        return reached
 
     @handles(catalogue.TABLET_GET_RECORDING_STATUS)
     async def status(self, connection: Connection, device_id: str) -> None:
@@ -134,6 +133,7 @@ class Recording:
         identified(connection)
         # It speaks for itself from now on; telemetry no longer has to.
         connection.heard_recording.set()
+        connection.said_recording = recording
         await self.report(connection, recording)
 
     async def report(self, connection: Connection, recording: bool) -> None:
@@ -144,18 +144,23 @@ class Recording:
         if device is None:
             return
         hub.committed([device])
-        room = hub.connections.room(device_room(device_id))
-        hub.outbox.send(
-            room,
-            catalogue.ON_DEVICE_RECORDING_CHANGED,
-            {"deviceId": device_id, "isRecording": recording},
-        )
-        legacy = (
-            catalogue.ON_HEADSET_RECORDING_ACTIVE
-            if recording
-            else catalogue.ON_HEADSET_RECORDING_INACTIVE
-        )
-        hub.outbox.send(room, legacy)
+        tell_recording(hub, device_id, recording)
+
+
+def tell_recording(hub: Hub, device_id: str, recording: bool) -> None:
+    """Tell a device's room that it records, or does not."""
+    room = hub.connections.room(device_room(device_id))
+    hub.outbox.send(
+        room,
+        catalogue.ON_DEVICE_RECORDING_CHANGED,
+        {"deviceId": device_id, "isRecording": recording},
+    )
+    legacy = (
+        catalogue.ON_HEADSET_RECORDING_ACTIVE
+        if recording
+        else catalogue.ON_HEADSET_RECORDING_INACTIVE
+    )
+    hub.outbox.send(room, legacy)
 
 
 def identified(connection: Connection) -> str:

@@ -16,6 +16,7 @@ from quest_backend.fleet.sessions import (
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import MAX_METADATA_BYTES
 from quest_backend.protocol.payloads import CreateSession
+from quest_backend.realtime import reach
 from quest_backend.realtime.connections import Connection
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
@@ -181,17 +182,16 @@ class Sessions:
     async def _ended(self, session: Session) -> None:
         hub = self._hub
         await self._command(session, Command.STOP)
-        headsets = [
-            headset
-            for device_id in session.device_ids
-            if (headset := hub.connections.headset(device_id)) is not None
-        ]
-        hub.outbox.send(headsets, catalogue.ON_SESSION_ENDED, {"sessionId": session.session_id})
+        devices = await hub.store.read(session.device_ids)
+        await reach.headsets(
+            hub, devices.values(), catalogue.ON_SESSION_ENDED, {"sessionId": session.session_id}
+        )
         seconds = duration_s(session)
         hub.metrics.session_duration.observe(seconds)
         log.info("session_ended", session=session.session_id, duration_s=seconds)
-        hub.outbox.send(
-            hub.connections.tablet(session.tablet_identity),
+        await reach.tablet(
+            hub,
+            session.tablet_identity,
             catalogue.ON_SESSION_ENDED,
             {
                 "sessionId": session.session_id,

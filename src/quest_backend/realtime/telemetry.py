@@ -14,6 +14,7 @@ from quest_backend.realtime.connections import Connection, device_room
 from quest_backend.realtime.gateway import Refused, handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import Recording, identified
+from quest_backend.realtime.relay import Relay
 from quest_backend.state.valkey import StoreUnavailable
 
 log = structlog.get_logger()
@@ -24,8 +25,9 @@ _FLUSH_S = 0.5
 class Telemetry:
     """The view and dashboards get it at once, Valkey a moment later."""
 
-    def __init__(self, hub: Hub, recording: Recording) -> None:
+    def __init__(self, hub: Hub, recording: Recording, relay: Relay) -> None:
         self._hub = hub
+        self._relay = relay
         self._recording = recording
         self._sample_at: dict[str, float] = {}
 
@@ -42,15 +44,11 @@ class Telemetry:
         except TypeError as error:  # integers beyond 64 bits, lone surrogates
             raise InvalidPayload(ErrorCode.INVALID_TELEMETRY, f"telemetry: {error}") from None
         now = hub.clock.iso()
-        named = hub.view.name(device_id)
-        device = hub.view.seen(device_id, now, telemetry)
+        device = hub.seen(device_id, now, telemetry)
         if device is None:
             return None
-        if hub.view.name(device_id) != named:
-            hub.view.version += 1
-            hub.lists.changed()
         hub.telemetry.put(device_id, telemetry, now, device.session_id)
-        hub.tell_dashboards(device_id)
+        self._relay.telemetry(device_id, now, telemetry)
         if (
             "isRecording" in telemetry
             and not connection.heard_recording.is_set()
@@ -84,11 +82,13 @@ class Telemetry:
         device_id = identified(connection)
         room = self._hub.connections.room(device_room(device_id))
         self._hub.outbox.send(room, catalogue.ON_HEADSET_LOGS_PROCESSED)
+        self._relay.event(device_id, catalogue.ON_HEADSET_LOGS_PROCESSED)
 
     def _to_watchers(self, connection: Connection, event: Any, data: str) -> None:
         device_id = identified(connection)
         room = self._hub.connections.room(device_room(device_id))
         self._hub.outbox.send([one for one in room if one is not connection], event, data)
+        self._relay.event(device_id, event, data)
 
     async def keep_flushing(self) -> None:
         """For ever: write telemetry behind."""

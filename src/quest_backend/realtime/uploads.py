@@ -2,11 +2,12 @@
 
 import structlog
 
-from quest_backend.fleet.sessions import Session, SessionRefused
+from quest_backend.fleet.sessions import SessionRefused
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.payloads import UploadState
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.sessions import Sessions
+from quest_backend.state.changes import Message
 
 log = structlog.get_logger()
 
@@ -33,29 +34,42 @@ class UploadNews:
         session = await self._hub.sessions.load(session_id)
         if session is None:
             return
-        self._tell(session, device_id, status, progress, revision)
+        body: Message = {
+            "k": "upload",
+            "who": session.tablet_identity,
+            "s": session_id,
+            "d": device_id,
+            "p": [status, progress],
+            "r": revision,
+        }
+        self.told(body)
+        await self._hub.changes.announce(body)
         try:
             await self._sessions.follow_uploads(session_id)
         except SessionRefused as refusal:
             log.warning("session_uploads_not_followed", session=session_id, reason=str(refusal))
 
-    def _tell(
-        self, session: Session, device_id: str, status: UploadState, progress: int, revision: int
-    ) -> None:
-        key = (session.session_id, device_id)
+    def told(self, message: Message) -> None:
+        """Tell the tablet's sockets on this node, unless they know it or something later."""
+        sockets = self._hub.connections.tablet(message["who"])
+        if not sockets:
+            return
+        session_id, device_id = message["s"], message["d"]
+        status, progress = message["p"]
+        key = (session_id, device_id)
         last, *said = self._said.get(key, (0, None, None))
-        if revision <= last:
-            return  # a later change was told while this one waited for the store
+        if message["r"] <= last:
+            return
         if len(self._said) >= _REMEMBERED:
             self._said.clear()
-        self._said[key] = (revision, status, progress)
+        self._said[key] = (message["r"], status, progress)
         if said == [status, progress]:
             return
         self._hub.outbox.send(
-            self._hub.connections.tablet(session.tablet_identity),
+            sockets,
             catalogue.ON_UPLOAD_PROGRESS,
             {
-                "sessionId": session.session_id,
+                "sessionId": session_id,
                 "deviceId": device_id,
                 "uploadStatus": status,
                 "uploadProgress": progress,

@@ -10,8 +10,9 @@ from typing import Any
 
 from quest_backend.protocol.recordings import FILE_NAMES, FileType
 
-WIDTH, HEIGHT, VIDEO_FPS = 320, 180, 15
-TRACKING_HZ = 60
+WIDTH, HEIGHT = 320, 180
+# A picture and a measurement of the hands per frame: QA compares their numbers.
+FRAMES_PER_S = 30
 # Half a second of tracking at least: QA has nothing to say of less.
 _LEAST_S = 0.5
 
@@ -49,15 +50,15 @@ def write_video(take: Take, path: Path) -> None:
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     desk = (40 + 60 * rows / HEIGHT).astype(np.float32)
     noise = np.random.default_rng(take.seed)
-    frames = max(1, round(max(_LEAST_S, take.seconds) * VIDEO_FPS))
+    frames = max(1, round(max(_LEAST_S, take.seconds) * FRAMES_PER_S))
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(
-            "libx264", rate=VIDEO_FPS, options={"preset": "ultrafast", "crf": "28"}
+            "libx264", rate=FRAMES_PER_S, options={"preset": "ultrafast", "crf": "28"}
         )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.time_base = Fraction(1, VIDEO_FPS)
+        stream.time_base = Fraction(1, FRAMES_PER_S)
         for index in range(frames):
-            turn = 2 * np.pi * index / (3 * VIDEO_FPS)
+            turn = 2 * np.pi * index / (3 * FRAMES_PER_S)
             picture = desk + noise.normal(0, 4, desk.shape).astype(np.float32)
             for side in (-1, 1):
                 x = WIDTH / 2 + side * 60 + 40 * np.cos(turn)
@@ -74,7 +75,7 @@ def write_data(take: Take, path: Path) -> None:
     """The eight arrays of the schema (NPZ File Structure), as a headset measures them."""
     import numpy as np
 
-    frames = max(1, round(max(_LEAST_S, take.seconds) * TRACKING_HZ))
+    frames = max(1, round(max(_LEAST_S, take.seconds) * FRAMES_PER_S))
     rng = np.random.default_rng(take.seed)
 
     def spells(share: float, length: int) -> Any:
@@ -99,7 +100,7 @@ def write_data(take: Take, path: Path) -> None:
         "success": True,
         "device_id": take.device_id,
         "app_version": "2.3.0",
-        "duration_seconds": round(frames / TRACKING_HZ, 3),
+        "duration_seconds": round(frames / FRAMES_PER_S, 3),
         "total_frames": frames,
     }
     arrays["metadata"] = np.array([json.dumps(metadata).encode()])

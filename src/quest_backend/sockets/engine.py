@@ -29,8 +29,6 @@ _UPGRADE_WAIT_S = 10.0
 # A POST is answered when the application has taken it in, or after this long.
 _DIGEST_S = 30.0
 _MAX_PACKETS_PER_POST = 10_000
-# A few clients need not be spread over seconds.
-_LEAVE_STEP_S = 0.02
 
 _UNKNOWN_TRANSPORT = (400, 0, "Transport unknown")
 _UNKNOWN_SESSION = (400, 1, "Session ID unknown")
@@ -126,14 +124,14 @@ class EngineServer:
         return not origin or origin in self._origins
 
     async def send_away(self, over_s: float) -> None:
-        """Close all sessions, a few at a time over at most ``over_s`` seconds.
+        """Close all sessions, spread over ``over_s`` seconds.
 
         Without a goodbye of Socket.IO's own, after which its clients would not come back: they
         connect again by themselves, and spread out, not as one storm.
         """
         sessions = list(self.sessions.values())
         random.shuffle(sessions)
-        step_s = min(_LEAVE_STEP_S, over_s / max(1, len(sessions)))
+        step_s = over_s / max(1, len(sessions))
         clock = asyncio.get_running_loop().time
         begun = clock()
         for number, session in enumerate(sessions):

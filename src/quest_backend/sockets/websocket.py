@@ -2,6 +2,7 @@
 
 For any ASGI application: handshake, fragments, pings, close codes, bounds, backpressure both ways;
 no extensions, so no per-message-deflate. Sections in comments are those of RFC 6455.
+picows reads one frame ahead: one that breaks the rules may take the one before it along.
 One module though a long one, so that it can be taken as it is.
 
 An application that wants no task per connection finds ``Direct`` in ``scope["extensions"]`` under
@@ -92,6 +93,7 @@ class _Assembler(WSListener):
         self._fragments: list[bytes] = []
         self._fragments_bytes = 0
         self._fragments_text = False
+        self._cut_off: asyncio.TimerHandle | None = None
         self.code = 1006  # 7.1.5: closed without a close frame
         self.transport: WSTransport
 
@@ -113,11 +115,12 @@ class _Assembler(WSListener):
 
     def _other(self, transport: WSTransport, message: WSFrame) -> None:
         kind = message.msg_type
-        if kind == WSMsgType.CLOSE:
+        reserved = message.rsv1 or message.rsv2 or message.rsv3
+        if kind == WSMsgType.CLOSE and (not reserved or transport.is_close_frame_sent):
             self._closed_by_peer(message)
         elif transport.is_close_frame_sent:
             return
-        elif message.rsv1 or message.rsv2 or message.rsv3:
+        elif reserved:
             self.fail(1002, "reserved bit set")  # 5.2: no extension was negotiated
         elif kind == WSMsgType.PING:
             if transport.underlying_transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
@@ -145,30 +148,35 @@ class _Assembler(WSListener):
             self.deliver(payload, self._fragments_text)
 
     def _closed_by_peer(self, message: WSFrame) -> None:
-        if message.payload_size == 0:
-            self.code = 1005  # 7.1.5
-            self._answer_close(b"")
+        if self.transport.is_close_frame_sent:  # the first of both says why
+            self.transport.disconnect()
+            self.cut_off_later()
             return
-        payload = message.get_payload_as_bytes()
-        code = int.from_bytes(payload[:2], "big")
-        if not _may_be_sent(code):
-            self.fail(1002, "invalid close code")
-            return
+        # 7.1.5: 1005 stands for none. The answer to that has one all the same, which 5.5.1 allows:
+        # picows takes only a close with a code for the end of sending.
+        code, answer = 1005, 1000
+        if message.payload_size:
+            code = answer = int.from_bytes(message.get_payload_as_bytes()[:2], "big")
+            if not _may_be_sent(code):
+                self.fail(1002, "invalid close code")
+                return
         self.code = code
-        self._answer_close(payload[:2])
-
-    def _answer_close(self, payload: bytes) -> None:
-        transport = self.transport
-        if not transport.is_close_frame_sent and not transport.is_disconnected:
-            # send_close would put a code where the peer sent none (5.5.1: echo it).
-            transport.send(WSMsgType.CLOSE, payload)
-        transport.disconnect()
+        self.close(answer, "")
+        self.transport.disconnect()
+        self.cut_off_later()
 
     def fail(self, code: int, reason: str) -> None:
         """Fail the connection (7.1.7)."""
         self.close(code, reason)
         self.code = code
         asyncio.get_running_loop().call_later(0.05, self.transport.disconnect)
+        self.cut_off_later()
+
+    def cut_off_later(self) -> None:
+        """A peer that neither answers nor reads is waited for so long, and no longer."""
+        if self._cut_off is None and not self.transport.is_disconnected:
+            loop = asyncio.get_running_loop()
+            self._cut_off = loop.call_later(_CLOSE_WAIT_S, self.transport.disconnect, False)
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, unless one was."""
@@ -180,6 +188,8 @@ class _Assembler(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._fragments = []
+        if self._cut_off is not None:
+            self._cut_off.cancel()
         closing: WSCloseHandshake | None = transport.close_handshake
         if self.code == 1006 and closing is not None and closing.sent is not None:
             self.code = int(cast(int, closing.sent.code))
@@ -242,10 +252,9 @@ class Direct:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it; a peer that does not answer is cut off."""
         self.write = _ignore
-        if self._transport.is_closing():
-            return
-        self._assembler.close(code, reason)
-        asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
+        if not self._transport.is_closing():
+            self._assembler.close(code, reason)
+        self._assembler.cut_off_later()
 
     def abort(self) -> None:
         """Cut it off; what waits is thrown away."""
@@ -311,7 +320,7 @@ class PicowsProtocol(asyncio.Protocol):
         """The server stops (uvicorn calls it)."""
         if self._assembler is not None:
             self._assembler.close(1012, "service restart")
-            self._loop.call_later(_CLOSE_WAIT_S, self.transport.close)
+            self._assembler.cut_off_later()
         else:
             self.refuse(http.HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -605,7 +614,7 @@ class _AsgiSession:
             assembler.close(message.get("code", 1000), message.get("reason") or "")
             self.lost(message.get("code", 1000))
             self._resume()
-            self._protocol._loop.call_later(_CLOSE_WAIT_S, self._protocol.transport.close)  # noqa: SLF001
+            assembler.cut_off_later()
         else:
             raise RuntimeError(f"{kind!r} on an open WebSocket")
 
@@ -634,7 +643,7 @@ class _AsgiSession:
         if self._assembler is not None:
             if not self._ended:
                 self._assembler.close(1000, "")
-                protocol._loop.call_later(_CLOSE_WAIT_S, protocol.transport.close)  # noqa: SLF001
+                self._assembler.cut_off_later()
         elif protocol._assembler is None and not self._ended:  # noqa: SLF001
             protocol.refuse(500)
 

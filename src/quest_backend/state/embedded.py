@@ -13,6 +13,7 @@ from quest_backend.supervised import ChildError, SupervisedChild
 
 # sockaddr_un holds 108 bytes on Linux, 104 on macOS.
 _MAX_SOCKET_PATH = 100
+_SOCKET_NOTE = "socket-path"
 
 
 class EmbeddedValkeyError(ChildError):
@@ -35,6 +36,14 @@ class EmbeddedValkey(SupervisedChild):
         """For redis-py."""
         return f"unix://{self._socket}"
 
+    @property
+    def running_url(self) -> str:
+        """The URL of the Valkey that runs in this directory, if one does."""
+        try:
+            return f"unix://{(self._dir / _SOCKET_NOTE).read_text()}"
+        except OSError:
+            return self.url
+
     async def start(self) -> str:
         """Start, or take over what a killed server left; the URL.
 
@@ -50,6 +59,8 @@ class EmbeddedValkey(SupervisedChild):
         if len(os.fsencode(self._socket)) > _MAX_SOCKET_PATH:
             self._private_dir = Path(tempfile.mkdtemp(prefix="quest-valkey-"))
             self._socket = self._private_dir / "valkey.sock"
+        # For workers beside the server.
+        (self._dir / _SOCKET_NOTE).write_text(str(self._socket))
 
     def _clean(self) -> None:
         if self._private_dir is not None:

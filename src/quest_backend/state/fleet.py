@@ -13,6 +13,8 @@ from quest_backend.state import keys
 from quest_backend.state.valkey import Valkey
 
 Row = Sequence[str]
+# How long a node may take to see to a tablet whose grace is over.
+_CLAIM_MS = 30_000
 
 
 def device_of(row: Row) -> Device:
@@ -212,17 +214,13 @@ class FleetStore:
         )
 
     async def due_tablets(self) -> list[tuple[str, str]]:
-        """Claim tablets whose grace is over: (identity, socket id), each for one caller only."""
-        client = self._valkey.client
-        due = await self._valkey.call(
-            client.zrangebyscore(keys.TABLET_GRACE, 0, self._clock.unix_ms(), start=0, num=50)
-        )
-        claimed = []
-        for identity in due:
-            if await self._valkey.call(client.zrem(keys.TABLET_GRACE, identity)):
-                socket = await self._valkey.call(client.hget(f"tablet:{identity}", "socketId"))
-                claimed.append((identity, socket or ""))
-        return claimed
+        """Claim tablets whose grace is over: (identity, socket id), each for one caller only.
+
+        Those that the caller does not see to within half a minute are somebody else's.
+        """
+        until = self._clock.unix_ms() + _CLAIM_MS
+        flat = await self._run("due_tablets", until_ms=until)
+        return list(zip(flat[::2], flat[1::2], strict=True))
 
     async def tablet_expired(self, identity: str, socket_id: str) -> None:
         """Forget a tablet whose holdings have been released."""
@@ -238,29 +236,38 @@ class FleetStore:
             )
         )
 
-    async def orphaned_tablets(self) -> list[tuple[str, str]]:
-        """Tablets that were connected to this node, or to one that is dead: (identity, socket)."""
+    async def tablets_of(self, node_id: str) -> list[tuple[str, str]]:
+        """Tablets whose newest socket is on this node, as far as is known: (identity, socket)."""
         client = self._valkey.client
-        found = []
-        for identity in sorted(await self._valkey.call(client.smembers(keys.TABLETS))):
-            socket, node = await self._valkey.call(
-                client.hmget(f"tablet:{identity}", ["socketId", "nodeId"])
-            )
-            if socket and await self.is_dead(node or ""):
-                found.append((identity, socket))
-        return found
+        identities = sorted(await self._valkey.call(client.smembers(keys.TABLETS)))
+        pipe = client.pipeline(transaction=False)
+        for identity in identities:
+            pipe.hmget(keys.tablet(identity), ["socketId", "nodeId"])
+        rows = await self._valkey.call(pipe.execute()) if identities else []
+        return [
+            (identity, socket)
+            for identity, (socket, node) in zip(identities, rows, strict=True)
+            if socket and node == node_id
+        ]
 
-    async def is_dead(self, node_id: str) -> bool:
-        """Whether ``node_id`` is this node's earlier life, or has no heartbeat."""
-        if node_id == self._node:
-            return True
-        return not await self._valkey.call(self._valkey.client.exists(keys.node(node_id)))
+    async def tablet_leads(self, identities: Sequence[str]) -> list[tuple[str, bool]]:
+        """Each tablet's socket that holds its locks ('' for none), and whether it is missed."""
+        pipe = self._valkey.client.pipeline(transaction=False)
+        for identity in identities:
+            pipe.hget(keys.tablet(identity), "socketId")
+            pipe.zscore(keys.TABLET_GRACE, identity)
+        answers = await self._valkey.call(pipe.execute()) if identities else []
+        pairs = zip(answers[::2], answers[1::2], strict=True)
+        return [(socket or "", score is not None) for socket, score in pairs]
 
-    async def heartbeat(self, lifetime_s: int) -> None:
-        """This node is alive for ``lifetime_s`` more seconds."""
-        await self._valkey.call(
-            self._valkey.client.set(keys.node(self._node), self._clock.iso(), ex=lifetime_s)
-        )
+    async def tablets_here(self) -> set[str]:
+        """Identities of the tablets that are connected to any node."""
+        client = self._valkey.client
+        pipe = client.pipeline()
+        pipe.smembers(keys.TABLETS)
+        pipe.zrange(keys.TABLET_GRACE, 0, -1)
+        known, missing = await self._valkey.call(pipe.execute())
+        return set(known) - set(missing)
 
     async def renew(self, device_ids: Iterable[str], held: Iterable[str], lock_ttl_s: int) -> None:
         """Keep connected headsets' hashes and connected tablets' locks from expiring."""
@@ -271,17 +278,13 @@ class FleetStore:
             pipe.expire(f"lock:{device_id}", lock_ttl_s)
         await self._valkey.call(pipe.execute())
 
-    async def forget_offline_since(self, before_ms: int, online: set[str]) -> list[str]:
-        """Remove devices not seen since ``before_ms`` from the fleet; their ids."""
-        client = self._valkey.client
-        old = await self._valkey.call(client.zrangebyscore(keys.DEVICES, 0, before_ms))
-        gone = [device_id for device_id in old if device_id not in online]
-        if gone:
-            pipe = client.pipeline()
-            pipe.zrem(keys.DEVICES, *gone)
-            pipe.delete(*[keys.device(device_id) for device_id in gone])
-            await self._valkey.call(pipe.execute())
-        return gone
+    async def forget_offline_since(self, before_ms: int) -> list[str]:
+        """Remove devices that are offline, and not seen since, from the fleet; their ids."""
+        return list(await self._run("forget_devices", before_ms=before_ms))
+
+    async def raise_revision(self, known: int) -> bool:
+        """Let the store go on from ``known``; whether it was behind, having lost what it had."""
+        return bool(await self._run("raise_revision", known=known))
 
     async def sample_history(self, device_id: str, telemetry: dict[str, Any]) -> None:
         """Keep this telemetry as the sample of the running 5 minutes, if there is none yet."""

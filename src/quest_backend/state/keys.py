@@ -10,6 +10,40 @@ UPLOADS = "uploads"
 REVISION = "fleet:revision"
 PAIRED_TABLETS = "paired_tablets"
 AUDIT = "audit"
+CHANGES = "fleet:changes"
+NODES = "nodes"
+S3_STATS = "s3_stats"
+S3_STATS_LEASE = "s3_stats:lease"
+S3_STATS_CHANGES = "s3_stats:changes"
+
+QA_SESSIONS = "qa_sessions"
+QA_TOTALS = "qa_totals"
+QA_NEWS = "qa_news"
+QA_RULES = "qa_rules"
+
+QA_JOBS = "qa_jobs"
+QA_WAITING = "qa_waiting"
+QA_LATER = "qa_later"
+QA_DEAD = "qa_dead"
+QA_DEAD_ORDER = "qa_dead_order"
+QA_COUNTS = "qa_counts"
+QA_REFRESH = "qa_refresh"
+QA_REFRESH_LEFT = "qa_refresh_left"
+
+
+def qa_session(session_id: str) -> str:
+    """Hash, no end: what was measured of a recording, and of which version of its files."""
+    return f"qa_session:{session_id}"
+
+
+def qa_review(session_id: str) -> str:
+    """Hash, no end: what a person decided on a recording, and on which version of its files."""
+    return f"qa_review:{session_id}"
+
+
+def qa_list(order: str, verdict: str, review: str) -> str:
+    """Sorted set, all with score 0: recordings by date, or by their own score."""
+    return f"qa_list:{order}:{verdict}:{review}"
 
 
 def device(device_id: str) -> str:
@@ -38,7 +72,7 @@ def session(session_id: str) -> str:
 
 
 def session_devices(session_id: str) -> str:
-    """Hash, 7 days: ``{deviceId}:{isRecording|frameCount|uploadProgress|uploadStatus}``."""
+    """Hash, 7 days: ``{deviceId}:{field}``; fields in docs/state.md."""
     return f"session_devices:{session_id}"
 
 
@@ -50,6 +84,16 @@ def tablet_sessions(identity: str) -> str:
 def node(node_id: str) -> str:
     """String, a few heartbeats: this server is alive."""
     return f"node:{node_id}"
+
+
+def inbox(node_id: str) -> str:
+    """Stream, an hour: what other nodes want of this one."""
+    return f"inbox:{node_id}"
+
+
+def lease(what: str) -> str:
+    """String, as long as asked for: the node that does this."""
+    return f"lease:{what}"
 
 
 def tablet(identity: str) -> str:
@@ -87,6 +131,16 @@ def upload_folder(folder: str) -> str:
     return f"upload_folder:{folder}"
 
 
+def session_uploads(session_id: str) -> str:
+    """Hash, 7 days: ``{deviceId}|{folder}|{fileType}``: ``size:bytes:state``, and ``rev``."""
+    return f"session_uploads:{session_id}"
+
+
 def upload_place(device_id: str, asked: str) -> str:
     """String, 30 days: the folder that this device's recording of this second was given."""
     return f"upload_place:{device_id}:{asked}"
+
+
+def s3_stats_table(revision: str) -> str:
+    """List: the tally of one pass over the bucket, in pieces."""
+    return f"s3_stats:table:{revision}"

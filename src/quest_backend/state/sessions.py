@@ -100,8 +100,29 @@ class SessionStore:
 
     async def all(self) -> list[Session]:
         """Every session that Valkey still has, newest first."""
+        return await self._loaded(
+            await self._valkey.call(self._valkey.client.zrevrange(keys.SESSIONS, 0, -1))
+        )
+
+    async def newest(self, count: int, after: str = "") -> tuple[list[Session], str]:
+        """At most ``count`` sessions, newest first, and the id to go on ``after``, '' at the end.
+
+        Raises:
+            LookupError: there is no session ``after``.
+        """
         client = self._valkey.client
-        ids = await self._valkey.call(client.zrevrange(keys.SESSIONS, 0, -1))
+        first = 0
+        if after:
+            rank = await self._valkey.call(client.zrevrank(keys.SESSIONS, after))
+            if rank is None:
+                raise LookupError(after)
+            first = rank + 1
+        ids = await self._valkey.call(client.zrevrange(keys.SESSIONS, first, first + count))
+        rest = ids[count - 1] if len(ids) > count else ""
+        return await self._loaded(ids[:count]), rest
+
+    async def _loaded(self, ids: Sequence[str]) -> list[Session]:
+        client = self._valkey.client
         found: list[Session] = []
         for start in range(0, len(ids), 500):
             pipe = client.pipeline(transaction=False)

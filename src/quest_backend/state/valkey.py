@@ -1,6 +1,7 @@
 """The connection to Valkey: timeouts, one retry, and the scripts."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import Awaitable
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
@@ -18,12 +19,24 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
 
 
 _MAX_CONNECTIONS = 32
+OUTAGES = (RedisError, OSError, TimeoutError, RuntimeError)
+_ENDING = "local answer = script()\nannounce()\nreturn answer\n"
+# So many calls in a row failed: for a moment others fail at once, instead of each waiting its time.
+_FAILURES = 2
+_PAUSE_S = 0.3
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether one of ``OUTAGES`` says that the connection is lost."""
+    # uvloop says so of a write to a connection that has just closed.
+    return not isinstance(error, RuntimeError) or "handler is closed" in str(error)
 
 
 @cache
 def _source(name: str) -> str:
     folder = resources.files("quest_backend.state") / "lua"
-    return (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    common, body = ((folder / f"{part}.lua").read_text() for part in ("common", name))
+    return f"{common}\nlocal function script()\n{body}\nend\n{_ENDING}"
 
 
 class Valkey:
@@ -44,6 +57,8 @@ class Valkey:
         self._timeout_s = timeout_s
         self._constants = constants or {}
         self._scripts: dict[str, Any] = {}
+        self._failures = 0
+        self._pause_until = 0.0
 
     async def call(self, command: Awaitable[Any]) -> Any:
         """The answer of a command, as untyped as redis-py's own (its stubs mix text and bytes).
@@ -51,13 +66,27 @@ class Valkey:
         Raises:
             StoreUnavailable: no connection, or no answer in time.
         """
+        now = asyncio.get_running_loop().time
+        if self._failures >= _FAILURES and now() < self._pause_until:
+            if inspect.iscoroutine(command):
+                command.close()
+            raise StoreUnavailable("the state store did not answer a moment ago")
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await command
+                answer = await command
+        except (ReadOnlyError, OutOfMemoryError) as error:
+            # A replica until the failover is through; or it takes nothing new.
+            raise StoreUnavailable(f"the state store takes no changes: {error}") from error
         except ResponseError:
             raise  # a bug of ours, not an outage
-        except (RedisError, OSError, TimeoutError) as error:
+        except OUTAGES as error:
+            if not is_outage(error):
+                raise
+            self._failures += 1
+            self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
+        self._failures = 0
+        return answer
 
     async def script(self, name: str, /, **arguments: Any) -> Any:
         """Run ``lua/{name}.lua`` with ``arguments`` (those that are None are left out).

@@ -5,7 +5,8 @@ import structlog
 from quest_backend.protocol.recordings import PREFIX
 from quest_backend.storage.refusals import UploadRefused
 from quest_backend.storage.s3 import NoSuchUpload
-from quest_backend.storage.uploads import Owner, Uploads
+from quest_backend.storage.upload_types import Owner
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 

@@ -56,7 +56,8 @@ class EmbeddedS3(SupervisedChild):
     def known(self) -> tuple[Credentials, str]:
         """Credentials and endpoint of the store that runs in this directory, for its owner."""
         self._ports = json.loads((self._dir / "ports.json").read_text())
-        return self._kept_credentials(), self.endpoint
+        self.credentials = self._kept_credentials()
+        return self.credentials, self.endpoint
 
     def free_bytes(self) -> int:
         """What is left on its disk."""

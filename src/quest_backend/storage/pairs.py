@@ -12,7 +12,8 @@ from quest_backend.storage.folders import ASKED_META, DEVICE_META, UPLOAD_META, 
 from quest_backend.storage.records import UploadRecord
 from quest_backend.storage.refusals import Refusal, UploadRefused
 from quest_backend.storage.s3 import Part
-from quest_backend.storage.uploads import Completed, Owner, Uploads
+from quest_backend.storage.upload_types import Completed, Owner
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -82,6 +83,7 @@ class PairUpload:
 
         Raises:
             UploadRefused: larger than a file may be.
+            ObjectStoreFull: the embedded store's disk has no room.
             ObjectStoreUnavailable: try again.
         """
         file = self._files[file_type]
@@ -112,6 +114,7 @@ class PairUpload:
 
     async def _send(self, file: _File, body: bytes) -> None:
         await self._sent(file)
+        self._uploads.check_room(len(body))
         number = len(file.parts) + 1
         record = file.record
         file.sending = asyncio.get_running_loop().create_task(
@@ -157,7 +160,7 @@ class PairUpload:
                 file.sending.cancel()
                 await asyncio.gather(file.sending, return_exceptions=True)
             if file.made:
-                await self._store.delete(file.record.key)
+                await self._uploads.delete(file.record)
             else:
                 await self._store.abort(file.record.key, file.record.upload_id)
             await self._uploads.give_up(file.record)

@@ -163,6 +163,7 @@ class UploadRecords:
         stored_bytes: int | None = None,
         state: State | None = None,
         fields: dict[str, str] | None = None,
+        begun_ms: int | None = None,
     ) -> tuple[bool, SessionPart | None]:
         """Note progress or the end; whether it was still open, and the session's part, if any.
 
@@ -172,6 +173,7 @@ class UploadRecords:
             stored_bytes: all bytes that the store has.
             state: what has become of it.
             fields: more to remember.
+            begun_ms: when the headset began it, or began it again.
         """
         number, size = part or (None, None)
         answer = await self._valkey.script(
@@ -182,6 +184,7 @@ class UploadRecords:
             bytes=stored_bytes,
             state=state,
             fields=fields or ({} if state else None),
+            begun=begun_ms,
             ttl=self._ttl_s,
         )
         if len(answer) < 2:

@@ -12,28 +12,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 import structlog
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
-from yarl import URL
 
+from quest_backend.storage.bodies import Bodies, ObjectChanged, ObjectStoreUnavailable
 from quest_backend.storage.presign import Credentials, Presigner
+
+__all__ = ["ObjectChanged", "ObjectStore", "ObjectStoreUnavailable"]
 
 log = structlog.get_logger()
 
 _CONNECT_S = 3.0
 _CALL_S = 60.0
 _PAGE = 1000
-# Where recordings may be written; no object ever comes of it.
+# Where recordings may be; no object ever comes of it.
 _PROBE_KEY = "sessions/.upload-check"
-_PIECE_BYTES = 256 * 1024
 _MAX_PARTS = 10_000
-
-
-class ObjectStoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
-    """The object store did not answer, or could not do it now. Try again."""
 
 
 class ObjectStoreFull(ObjectStoreUnavailable):
@@ -82,6 +78,16 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One object of a listing. ``etag`` is without quotes."""
+
+    key: str
+    size: int
+    etag: str
+    modified_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedUpload:
     """A multipart upload that was begun and neither completed nor aborted."""
 
@@ -113,7 +119,7 @@ class ObjectStore:
         self._credentials = credentials
         self._session = AioSession()
         self._client: Any = None
-        self._http: aiohttp.ClientSession | None = None
+        self.bodies = Bodies(self.endpoint, bucket, self.presigner)
         self._stack = contextlib.AsyncExitStack()
 
     @property
@@ -149,20 +155,25 @@ class ObjectStore:
     async def close(self) -> None:
         """Close every connection."""
         await self._stack.aclose()
-        if self._http is not None:
-            await self._http.close()
+        await self.bodies.close()
 
-    async def presigner(self) -> Presigner:
-        """A signer with the credentials as they are now: those of a role change every few hours."""
+    async def credentials(self) -> Credentials:
+        """The credentials as they are now: those of a role change every few hours.
+
+        Raises:
+            ObjectStoreUnavailable: there are none.
+        """
         if self._credentials is not None:
-            return Presigner(self._credentials, self.region)
+            return self._credentials
         found = await self._session.get_credentials()
         if found is None:
             raise ObjectStoreUnavailable("no AWS credentials")
         frozen = await found.get_frozen_credentials()
-        return Presigner(
-            Credentials(frozen.access_key, frozen.secret_key, frozen.token or ""), self.region
-        )
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+    async def presigner(self) -> Presigner:
+        """A signer with the credentials as they are now."""
+        return Presigner(await self.credentials(), self.region)
 
     async def _call(self, operation: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
         """One call, bounded in time.
@@ -275,25 +286,12 @@ class ObjectStore:
         Raises:
             ObjectStoreUnavailable: it was not stored.
         """
-        if self._http is None:
-            self._http = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=_CALL_S * 5, sock_connect=_CONNECT_S)
-            )
-        # By a URL of our own: aiobotocore would hash ten megabytes on the event loop.
-        sign = (await self.presigner()).part_url(
-            self.endpoint, self.bucket, key, upload_id, datetime.now(UTC), 3600
-        )
-        headers = {"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"}
-        try:
-            async with self._http.put(
-                URL(sign(number), encoded=True), data=_pieces(body), headers=headers
-            ) as answer:
-                text = await answer.text(errors="replace")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ObjectStoreUnavailable(f"the object store does not answer: {error}") from error
-        if answer.status != 200:
-            raise ObjectStoreUnavailable(f"the store did not take a part: {text[:200]}")
-        return Part(number, answer.headers["ETag"].strip('"'), len(body))
+        etag = await self.bodies.put_part(key, upload_id, number, body)
+        return Part(number, etag, len(body))
+
+    async def read_range(self, key: str, start: int, end: int, etag: str) -> bytes:
+        """As ``Bodies.read_range``."""
+        return await self.bodies.read_range(key, start, end, etag)
 
     async def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
         """Make the object of its parts; its ETag without quotes.
@@ -332,19 +330,37 @@ class ObjectStore:
             checksums={} if answer.get("ChecksumType") == "COMPOSITE" else _checksums(answer),
         )
 
+    async def read_url(self, endpoint: str, key: str, expires_s: int) -> str:
+        """A URL that reads an object, also by range, of a store that is reached at ``endpoint``."""
+        signer = await self.presigner()
+        path = f"/{self.bucket}/{key}"
+        return signer.url("GET", endpoint, path, {}, datetime.now(UTC), expires_s)
+
     async def delete(self, key: str) -> None:
         """Delete an object; one that is gone already is fine."""
         await self._call(self._client.delete_object, Key=key)
 
     async def keys_from(self, prefix: str, start: str, count: int = _PAGE) -> list[str]:
         """At most ``count`` keys under ``prefix``, in order, those after ``start``."""
+        return [each.key for each in await self.listed(prefix, start, count)]
+
+    async def listed(self, prefix: str, start: str, count: int = _PAGE) -> list[ListedObject]:
+        """At most ``count`` (1 to 1,000) objects under ``prefix``, in order, after ``start``."""
         page = await self._call(
             self._client.list_objects_v2,
             Prefix=prefix,
             StartAfter=start,
             MaxKeys=count,
         )
-        return [row["Key"] for row in page.get("Contents", [])]
+        return [
+            ListedObject(
+                row["Key"],
+                row["Size"],
+                row["ETag"].strip('"'),
+                int(row["LastModified"].timestamp() * 1000),
+            )
+            for row in page.get("Contents", [])
+        ]
 
     async def unfinished(self, prefix: str) -> AsyncIterator[UnfinishedUpload]:
         """Every unfinished upload under ``prefix``, ours or not."""
@@ -362,12 +378,6 @@ class ObjectStore:
                 "KeyMarker": page.get("NextKeyMarker", rows[-1]["Key"]),
                 "UploadIdMarker": page.get("NextUploadIdMarker", rows[-1]["UploadId"]),
             }
-
-
-async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
-    view = memoryview(body)
-    for start in range(0, len(body), _PIECE_BYTES):
-        yield view[start : start + _PIECE_BYTES]
 
 
 def _checksums(answer: dict[str, Any]) -> dict[str, str]:

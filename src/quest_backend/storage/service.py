@@ -14,12 +14,17 @@ from quest_backend.settings import Settings
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.valkey import StoreUnavailable, Valkey
 from quest_backend.storage import embedded
+from quest_backend.storage.bucket_stats import BucketStats
 from quest_backend.storage.cleanup import clean_up, poll_progress
 from quest_backend.storage.embedded import EmbeddedS3
+from quest_backend.storage.listing import BucketListing
 from quest_backend.storage.presign import Credentials
+from quest_backend.storage.progress import UploadProgress
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectStore, ObjectStoreFull, ObjectStoreUnavailable
-from quest_backend.storage.uploads import UploadOptions, Uploads
+from quest_backend.storage.stats_records import StatsRecords
+from quest_backend.storage.upload_types import UploadOptions
+from quest_backend.storage.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -45,14 +50,17 @@ class Storage:
         clock: Clock,
         metrics: Metrics,
         changed: Callable[[str, str, UploadState, int, int], Awaitable[None]],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self.child = child
-        self.store = _store(settings, child)
+        self.store = object_store(settings, child)
         expiry_s = settings.upload_expiry_hours * 3600
+        self.progress = UploadProgress(valkey)
         self.records = UploadRecords(valkey, sessions, clock, expiry_s)
+        self.stats = BucketStats(BucketListing(self.store), StatsRecords(valkey), clock)
         self.uploads = Uploads(
             self.store,
             self.records,
@@ -67,6 +75,9 @@ class Storage:
             lambda part: changed(
                 part.session_id, part.device_id, part.status, part.progress, part.revision
             ),
+            self.stats,
+            self.check_room,
+            stored,
         )
         self._loops: list[asyncio.Task[None]] = []
 
@@ -115,6 +126,7 @@ class Storage:
     async def close(self) -> None:
         """Stop watching and disconnect."""
         await tasks.end(self._loops)
+        await self.stats.close()
         await self.store.close()
 
     async def refresh_gauges(self) -> None:
@@ -142,11 +154,14 @@ class Storage:
                 log.warning("upload_progress_unknown", reason=str(error))
 
 
-def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
+def object_store(settings: Settings, child: EmbeddedS3 | None, bucket: str = "") -> ObjectStore:
+    """The store that the settings name; of ``child``, which is started or ``known``, if there is.
+
+    ``bucket``: another one than that of the settings.
+    """
+    name = bucket or settings.s3_bucket_name
     if child is not None:
-        return ObjectStore(
-            settings.s3_bucket_name, embedded.REGION, child.endpoint, child.credentials
-        )
+        return ObjectStore(name, embedded.REGION, child.endpoint, child.credentials)
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     given = None
     if key is not None and secret is not None:
@@ -156,6 +171,4 @@ def _store(settings: Settings, child: EmbeddedS3 | None) -> ObjectStore:
             secret.get_secret_value(),
             token.get_secret_value() if token else "",
         )
-    return ObjectStore(
-        settings.s3_bucket_name, settings.aws_region, settings.s3_endpoint_url, given
-    )
+    return ObjectStore(name, settings.aws_region, settings.s3_endpoint_url, given)

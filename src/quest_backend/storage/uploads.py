@@ -5,8 +5,9 @@ that its folder belongs to. Every step can be repeated after a lost answer or a 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -15,6 +16,7 @@ from quest_backend.clock import Clock
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.limits import MAX_CHUNKED_FILE_BYTES
 from quest_backend.protocol.recordings import CONTENT_TYPES, FileType, PartPlan, plan
+from quest_backend.storage.bucket_stats import BucketStats
 from quest_backend.storage.checks import Checksum, GivenPart, PartsWrong, check_parts, newest
 from quest_backend.storage.folders import (
     ASKED_META,
@@ -40,50 +42,19 @@ from quest_backend.storage.s3 import (
     PartsRefused,
     StoredObject,
 )
+from quest_backend.storage.upload_types import Completed, Owner, Started, UploadOptions
 
 log = structlog.get_logger()
 
 _CLAIM_TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who uploads. ``may_all``: operators and admins may finish anybody's uploads."""
-
-    device_id: str
-    may_all: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UploadOptions:
-    """Bounds of uploads."""
-
-    chunk_bytes: int
-    max_parts: int
-    url_expiry_s: int
-    expiry_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A begun (or resumed) upload; ``url_of(number)`` takes part ``number``, from 1."""
-
-    record: UploadRecord
-    url_of: Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A finished recording file."""
-
-    record: UploadRecord
-    bucket: str
-
-
 class Uploads:
     """The uploads of this node; records and store are shared with the others.
 
-    ``changed`` hears of every change in a session's part, and must not block.
+    ``changed`` hears of every change in a session's part, and must not block. ``check_room`` raises
+    ObjectStoreFull when so many more bytes do not fit. ``stored`` hears of the folder of every file
+    that is whole; when it raises, the client is told to try again.
     """
 
     def __init__(
@@ -94,6 +65,9 @@ class Uploads:
         metrics: Metrics,
         options: UploadOptions,
         changed: Callable[[SessionPart], Awaitable[None]],
+        stats: BucketStats,
+        check_room: Callable[[int], None],
+        stored: Callable[[str], Awaitable[object]],
     ) -> None:
         self.store = store
         self.records = records
@@ -102,6 +76,9 @@ class Uploads:
         self._clock = clock
         self._metrics = metrics
         self._changed = changed
+        self._stats = stats
+        self.check_room = check_room
+        self._stored = stored
 
     async def start(
         self, owner: Owner, asked: str, file_type: FileType, file_bytes: int, endpoint: str,
@@ -138,7 +115,7 @@ class Uploads:
             session_id=await self.session_for(owner.device_id, asked, session_id),
         )
         record = await self._claim(draft)
-        await self._tell(*await self.records.note(record.upload_id))
+        await self._tell(*await self.records.note(record.upload_id, begun_ms=self.now_ms()))
         log.info(
             "upload_started", upload=record.upload_id[:16], key=record.key,
             device=owner.device_id, bytes=file_bytes, parts=parts.parts,
@@ -211,6 +188,11 @@ class Uploads:
         """This upload has failed, and the store has nothing of it."""
         self._metrics.upload_errors.labels("failed").inc()
         await self._end(record, "failed")
+
+    async def delete(self, record: UploadRecord) -> None:
+        """Take back an object that this upload has just made."""
+        await self.store.delete(record.key)
+        await self._stats.removed(record.key)
 
     def now_ms(self) -> int:
         """Unix milliseconds."""
@@ -318,9 +300,10 @@ class Uploads:
         if stored is None:
             raise ObjectStoreUnavailable("the store lost the object that it has just made")
         verified = await self._verify(record, stored, checksum)
-        await self._end(
-            record, "completed", etag=etag, checksum=verified,
-        )  # fmt: skip
+        # Before the upload counts as completed: what fails until then, the client repeats.
+        await self._stats.stored(record.key, stored.size)
+        await self._stored(record.folder)
+        await self._end(record, "completed", etag=etag, checksum=verified)
         seconds = (self._clock.unix_ms() - record.started_ms) / 1000
         kind = str(record.file_type)
         self._metrics.upload_duration.labels(kind).observe(seconds)
@@ -341,7 +324,7 @@ class Uploads:
         right_size = stored.size == record.plan.file_bytes
         if right_size and (given is None or not theirs or theirs == given.value):
             return str(given) if given else ""
-        await self.store.delete(record.key)
+        await self.delete(record)
         await self._end(record, "failed")
         self._metrics.upload_errors.labels("checksum").inc()
         what = "checksum" if right_size else "size"
@@ -378,26 +361,16 @@ class Uploads:
         if open_ and part is not None:
             await self._changed(part)
 
-    def _alone(self, upload_id: str) -> "_Alone":
-        return _Alone(self.records, upload_id)
-
-
-class _Alone:
-    """``records.alone``, with the refusal that a client gets."""
-
-    def __init__(self, records: UploadRecords, upload_id: str) -> None:
-        self._inner = records.alone(upload_id)
-
-    async def __aenter__(self) -> None:
+    @asynccontextmanager
+    async def _alone(self, upload_id: str) -> AsyncIterator[None]:
+        """``records.alone``, with the refusal that a client gets."""
         try:
-            await self._inner.__aenter__()
+            async with self.records.alone(upload_id):
+                yield
         except UploadBusy:
             raise UploadRefused(
                 Refusal.CONFLICT, "This upload is being completed or aborted; try again"
             ) from None
-
-    async def __aexit__(self, *problem: object) -> None:
-        await self._inner.__aexit__(*problem)  # type: ignore[arg-type]  # passed on as it came
 
 
 _ENDED = "Upload not found: it was completed, aborted or has expired"

@@ -131,3 +131,28 @@ class TestForms:
         ]  # fmt: skip
         assert frame.legacy() is legacy
         assert frame.v2("QUEST_0001") is frame.v2("QUEST_0001")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(7, 1234.5, packet=RAW_PREFIX + b'"QUJD"]'),
+        Frame(7, 1234.5, came=b"ABC"),
+        Frame(7, 1234.5, came="QUJD"),
+    ],
+    ids=["packet", "jpeg", "text"],
+)
+def test_a_frame_is_the_same_on_another_node(frame: Frame) -> None:
+    there = Frame.from_bytes(b"".join(frame.to_parts()))
+    assert there is not None
+    assert (there.seq, there.arrived_at) == (7, 1234.5)
+    for one in (frame, there):
+        assert orjson.loads(one.legacy().text[2:]) == ["on-headset-frame-updated", "QUJD"]
+        v2 = one.v2("quest_0001")
+        assert v2 is not None
+        assert v2.attachments == (b"ABC",)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01short", b"\x09" + bytes(16) + b"of a later version"])
+def test_what_is_no_frame_from_another_node_is_left(data: bytes) -> None:
+    assert Frame.from_bytes(data) is None

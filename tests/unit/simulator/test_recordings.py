@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from quest_backend.jobs.local_recordings import find_sessions, score_local
 from quest_backend.protocol.recordings import FileType
 from quest_backend.simulator import recordings
 from quest_backend.simulator.recordings import Take
@@ -32,7 +33,7 @@ def test_the_video_is_h264_of_the_takes_length(made: dict[FileType, Path]) -> No
         assert stream.time_base is not None
         seconds = float(stream.duration * stream.time_base)
         frames = [frame.to_ndarray(format="gray") for frame in container.decode(stream)]
-    assert len(frames) == 2 * recordings.VIDEO_FPS
+    assert len(frames) == 2 * recordings.FRAMES_PER_S
     assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 1
     assert seconds == pytest.approx(2.0)
 
@@ -40,7 +41,7 @@ def test_the_video_is_h264_of_the_takes_length(made: dict[FileType, Path]) -> No
 def test_the_data_are_the_schemas_eight_arrays(made: dict[FileType, Path]) -> None:
     with np.load(made[FileType.DATA], allow_pickle=False) as data:
         assert set(data.files) == {*_ARRAYS, "metadata"}
-        frames = 2 * recordings.TRACKING_HZ
+        frames = 2 * recordings.FRAMES_PER_S
         for name, kind in _ARRAYS.items():
             assert data[name].dtype == np.dtype(kind), name
             assert data[name].shape == (frames,), name
@@ -56,6 +57,16 @@ def test_the_data_are_the_schemas_eight_arrays(made: dict[FileType, Path]) -> No
         "duration_seconds": 2.0,
         "total_frames": frames,
     }
+
+
+def test_qa_finds_nothing_wrong_with_the_files(made: dict[FileType, Path]) -> None:
+    [session] = find_sessions(made[FileType.DATA])
+    scored = score_local(session, 100).session
+    assert scored["extended"]["video"] is not None
+    assert scored["extended"]["video"]["framesAgree"]
+    # The folder is not named after the take here.
+    assert scored["extended"]["problems"] == []
+    assert scored["stages"]["stage10_validationTests"]["score"] == 100
 
 
 def test_hands_are_lost_now_and_then_but_mostly_tracked(tmp_path: Path) -> None:

@@ -8,8 +8,15 @@ local function rev()
   return revision
 end
 
+-- What every node is told when the script has ended: in the same step, so that no commit goes untold.
+local touched, news = {}, {}
+
 local function touch(id, ...)
   local key = 'device:' .. id
+  if not touched[id] then
+    touched[id] = true
+    touched[#touched + 1] = id
+  end
   redis.call('HSET', key, 'deviceId', id, 'rev', rev(), ...)
   redis.call('EXPIRE', key, a.device_ttl)
 end
@@ -59,4 +66,34 @@ local function availability(id, socket)
   if not holder then return 'free' end
   if holder == socket then return 'mine' end
   return 'held'
+end
+
+-- Put a measured recording into the lists that its verdict and review belong to.
+local function qa_place(session, verdict)
+  local key = 'qa_session:' .. session
+  local kept = redis.call('HMGET', key, 'fingerprint', 'score', 'place', 'listed')
+  local review = redis.call('HMGET', 'qa_review:' .. session, 'decision', 'files')
+  -- A review of other files is open again.
+  local same = review[2] and review[2] == string.match(kept[1], '^[^:]*:(.*)$')
+  local place = verdict .. ':' .. (same and review[1] or 'open')
+  local listed = kept[2] .. ':' .. session
+  if kept[3] then
+    redis.call('ZREM', 'qa_list:date:' .. kept[3], session)
+    redis.call('ZREM', 'qa_list:score:' .. kept[3], kept[4])
+  end
+  redis.call('ZADD', 'qa_list:date:' .. place, 0, session)
+  redis.call('ZADD', 'qa_list:score:' .. place, 0, listed)
+  redis.call('HSET', key, 'verdict', verdict, 'place', place, 'listed', listed)
+end
+
+local function tell(message)
+  message.v, message.n = 1, a.origin or ''
+  redis.call('XADD', 'fleet:changes', 'MAXLEN', '~', 20000, '*', 'm', cjson.encode(message))
+end
+
+local function announce()
+  for _, message in ipairs(news) do tell(message) end
+  for first = 1, #touched, 50 do
+    tell({k = 'devices', rows = rows({unpack(touched, first, math.min(first + 49, #touched))})})
+  end
 end

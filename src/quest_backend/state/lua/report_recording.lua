@@ -4,6 +4,10 @@ redis.call('HDEL', 'device:' .. a.id, 'commanded')
 touch(a.id, 'isRecording', a.recording, 'lastSeen', a.now)
 local session = redis.call('GET', 'device_session:' .. a.id)
 if session then
-  redis.call('HSET', 'session_devices:' .. session, a.id .. ':isRecording', a.recording)
+  local devices = 'session_devices:' .. session
+  if a.recording == '1' and redis.call('HGET', devices, a.id .. ':isRecording') ~= '1' then
+    redis.call('HINCRBY', devices, a.id .. ':recordings', 1)
+  end
+  redis.call('HSET', devices, a.id .. ':isRecording', a.recording)
 end
 return {row(a.id)}

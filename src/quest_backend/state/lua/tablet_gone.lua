@@ -1,6 +1,8 @@
 -- The socket that held a tablet's locks and sessions is gone. 'stale', 'grace' or 'gone'
 local socket = lead(a.identity)
 if socket ~= a.socket then return 'stale' end
+-- Another socket of it, on whatever node, takes over.
+news[#news + 1] = {k = 'left', who = a.identity}
 if redis.call('SCARD', 'tablet_locks:' .. socket) > 0
   or redis.call('SCARD', 'tablet_sessions:' .. a.identity) > 0 then
   redis.call('ZADD', 'grace:tablets', a.deadline_ms, a.identity)

@@ -3,10 +3,18 @@
 local key = 'upload:' .. a.upload
 local r = redis.call('HMGET', key, 'state', 'bytes', 'fileSize', 'sessionId', 'deviceId', 'folder', 'fileType')
 if r[1] ~= 'uploading' then return {} end
+local folder = 'upload_folder:' .. r[6]
+if a.begun then
+  -- The first start is no retry; one that goes on, or takes the place of another, is.
+  if redis.call('HSETNX', folder, r[7] .. 'Started', a.begun) == 0 then
+    redis.call('HINCRBY', folder, r[7] .. 'Retries', 1)
+  end
+end
 local state, bytes, size = a.state or 'uploading', tonumber(r[2]) or 0, tonumber(r[3])
 if a.part then
   local parts = 'upload_parts:' .. a.upload
   local old = tonumber(redis.call('HGET', parts, a.part)) or 0
+  if old > 0 then redis.call('HINCRBY', folder, r[7] .. 'Retries', 1) end
   redis.call('HSET', parts, a.part, a.size)
   redis.call('EXPIRE', parts, a.ttl)
   bytes = bytes + a.size - old
@@ -20,7 +28,6 @@ end
 if state ~= 'uploading' then
   redis.call('ZREM', 'uploads', a.upload)
   redis.call('DEL', 'upload_parts:' .. a.upload)
-  local folder = 'upload_folder:' .. r[6]
   if state == 'completed' then
     redis.call('HSET', folder, r[7] .. 'Size', r[3], r[7] .. 'Etag', a.fields.etag or '',
       r[7] .. 'Checksum', a.fields.checksum or '')

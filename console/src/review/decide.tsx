@@ -1,0 +1,139 @@
+import { Button, Modal, Textarea } from "@mantine/core";
+import { IconThumbDown, IconThumbUp } from "@tabler/icons-react";
+import { useCallback, useEffect, useState, type FormEvent, type KeyboardEvent as ReactKey } from "react";
+
+import { call, problemOf, type Schemas } from "../http";
+import { isTyping } from "./keys";
+import type { Recording } from "./list";
+import styles from "./review.module.css";
+
+interface Props {
+  sessionId: string;
+  review: Recording["review"];
+  onDecided: (review: Recording["review"]) => void;
+}
+
+/** What is rejected most often, with one tap. */
+const REASONS = ["Hands out of view", "Wrong task", "Interrupted", "Bad tracking", "Test recording"];
+
+/** Accept, reject with a reason, or take it back; `a` and `r` do the first two. */
+export function Decide({ sessionId, review, onDecided }: Props) {
+  const [asking, setAsking] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+
+  const decide = useCallback(
+    async (decision: "accepted" | "rejected" | null, reason = ""): Promise<void> => {
+      setBusy(true);
+      try {
+        const path = `/api/qa-metrics/${encodeURIComponent(sessionId)}/review`;
+        const answer = await call<Schemas["ReviewBody"]>("PUT", path, { decision, reason });
+        onDecided(answer.review);
+        setProblem(null);
+        setAsking(false);
+      } catch (error) {
+        setProblem(problemOf(error));
+      }
+      setBusy(false);
+    },
+    [sessionId, onDecided],
+  );
+  useEffect(() => {
+    const keys = (event: KeyboardEvent): void => {
+      if (isTyping(event) || event.repeat || busy) return;
+      if (event.key === "a") void decide("accepted");
+      else if (event.key === "r") setAsking(true);
+      else return;
+      event.preventDefault();
+    };
+    addEventListener("keydown", keys);
+    return () => removeEventListener("keydown", keys);
+  }, [decide, busy]);
+
+  return (
+    <div className={styles.buttons}>
+      {problem !== null && (
+        <span role="alert" className={styles.bad}>
+          {problem}
+        </span>
+      )}
+      <Button
+        leftSection={<IconThumbUp size={20} aria-hidden />}
+        disabled={busy}
+        aria-keyshortcuts="a"
+        onClick={(event) => {
+          if (event.detail > 0) event.currentTarget.blur();
+          void decide("accepted");
+        }}
+      >
+        Accept
+      </Button>
+      <Button
+        color="red"
+        variant="filled"
+        leftSection={<IconThumbDown size={20} aria-hidden />}
+        disabled={busy}
+        aria-keyshortcuts="r"
+        onClick={() => setAsking(true)}
+      >
+        Reject …
+      </Button>
+      {review !== null && (
+        <Button variant="default" disabled={busy} onClick={() => void decide(null)}>
+          Take back
+        </Button>
+      )}
+      <Modal opened={asking} onClose={() => setAsking(false)} title="Reject this recording" size="lg"
+        // Keys are commands again at once.
+        transitionProps={{ duration: 0 }}>
+        <Reason busy={busy} problem={problem} onReject={(reason) => void decide("rejected", reason)} />
+      </Modal>
+    </div>
+  );
+}
+
+interface ReasonProps {
+  busy: boolean;
+  problem: string | null;
+  onReject: (reason: string) => void;
+}
+
+function Reason({ busy, problem, onReject }: ReasonProps) {
+  const [reason, setReason] = useState("");
+  const send = (event?: FormEvent): void => {
+    event?.preventDefault();
+    if (reason.trim() !== "" && !busy) onReject(reason.trim());
+  };
+  const enter = (event: ReactKey): void => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    send();
+  };
+  return (
+    <form className={styles.reason} onSubmit={send}>
+      <div className={styles.presets}>
+        {REASONS.map((text) => (
+          <Button key={text} variant="default" onClick={() => setReason(text)}>
+            {text}
+          </Button>
+        ))}
+      </div>
+      <Textarea
+        label="Reason"
+        description="Shown in the lists and in the audit log."
+        autosize
+        minRows={2}
+        maxLength={1000}
+        withAsterisk
+        data-autofocus
+        value={reason}
+        onChange={(event) => setReason(event.currentTarget.value)}
+        onKeyDown={enter}
+      />
+      {problem !== null && <span className={styles.bad}>{problem}</span>}
+      <Button type="submit" color="red" disabled={reason.trim() === "" || busy}>
+        Reject
+      </Button>
+    </form>
+  );
+}

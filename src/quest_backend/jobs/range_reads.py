@@ -1,0 +1,116 @@
+"""Running readers on an event loop: ranges are fetched by tasks, everything else in a thread."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic
+
+from quest_backend.jobs.local_recordings import Scored
+from quest_backend.qa.problems import Problem
+from quest_backend.qa.ranges import Reads, Span, T, checked
+from quest_backend.qa.recording import (
+    MAX_MEMBER_BYTES,
+    Recording,
+    Unreadable,
+    missing,
+    read_recording,
+)
+from quest_backend.qa.score import score_session
+from quest_backend.qa.timeline import MAX_POINTS, timeline
+from quest_backend.qa.video import Video, read_video
+
+AsyncFetch = Callable[[Span], Awaitable[bytes]]
+
+# Requests of one recording at the same time.
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file somewhere else: its size in bytes, and how to get a range of it.
+
+    ``fetch`` has to give ranges of one version of the file (S3: ``If-Match`` with its ETag), and
+    raises what its source raises.
+    """
+
+    size: int
+    fetch: AsyncFetch
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    result: T
+
+
+async def read_async(reads: Reads[T], fetch: AsyncFetch, request_timeout_s: float) -> T:
+    """Run a reader; its own work is done in a thread, so that the loop goes on.
+
+    Raises:
+        TimeoutError: a request took longer than ``request_timeout_s``.
+        ShortRead: the source gave another number of bytes than asked for.
+        Exception: what ``fetch`` raises.
+    """
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def fetched(span: Span) -> bytes:
+        async with slots, asyncio.timeout(request_timeout_s):
+            return checked(span, await fetch(span))
+
+    step = await asyncio.to_thread(_advance, reads, None)
+    while not isinstance(step, _Done):
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(fetched(span)) for span in step]
+        except* Exception as errors:  # noqa: BLE001 - the first is passed on as it came
+            raise _first(errors) from None
+        step = await asyncio.to_thread(_advance, reads, tuple(task.result() for task in tasks))
+    return step.result
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> BaseException:
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+def _advance(reads: Reads[T], data: tuple[bytes, ...] | None) -> tuple[Span, ...] | _Done[T]:
+    # A StopIteration cannot leave a thread through a future.
+    try:
+        return next(reads) if data is None else reads.send(data)
+    except StopIteration as done:
+        return _Done(done.value)
+
+
+async def score_remote(
+    session_id: str,
+    data: RemoteFile | None,
+    video: RemoteFile | None,
+    *,
+    request_timeout_s: float = 30,
+    max_member_bytes: int = MAX_MEMBER_BYTES,
+    max_points: int = MAX_POINTS,
+) -> Scored:
+    """Score one session whose files are somewhere else; None for a file that is not there.
+
+    What is wrong with the files is in the result.
+
+    Raises:
+        TimeoutError, ShortRead: as ``read_async``; nothing is known then, try again.
+        Exception: what a ``fetch`` raises.
+    """
+    recording: Recording | Unreadable = missing()
+    if data is not None:
+        reads = read_recording(data.size, max_member_bytes)
+        recording = await read_async(reads, data.fetch, request_timeout_s)
+    film = await _video(video, request_timeout_s)
+    session = await asyncio.to_thread(score_session, session_id, recording, film)
+    if not isinstance(recording, Recording):
+        return Scored(session, None)
+    return Scored(session, await asyncio.to_thread(timeline, recording, max_points))
+
+
+async def _video(video: RemoteFile | None, request_timeout_s: float) -> Video | Problem | None:
+    if video is None:
+        return None
+    return await read_async(read_video(video.size), video.fetch, request_timeout_s)

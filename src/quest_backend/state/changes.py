@@ -1,0 +1,118 @@
+"""What nodes must not miss of each other: streams in Valkey, read in order.
+
+``fleet:changes`` has every commit of a device, written by the script that commits it, and what is
+for a tablet wherever it is. ``inbox:{nodeId}`` has what is for one node: commands to its headsets,
+and what others watch there. A reader that was cut off goes on from where it was.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+import structlog
+
+from quest_backend.state import keys
+from quest_backend.state.valkey import Valkey
+
+log = structlog.get_logger()
+
+VERSION = 1
+Message = dict[str, Any]
+
+_INBOX_LENGTH = 20_000
+# What waits this long for a node that does not come back is of no use any more.
+_INBOX_TTL_S = 3600
+_PER_READ = 500
+_REMEMBERED = 10_000
+
+
+class Changes:
+    """One node's writing to, and reading of, the streams. Every message is handed on once."""
+
+    def __init__(self, valkey: Valkey, node_id: str, timeout_s: float) -> None:
+        self._valkey = valkey
+        self._node = node_id
+        # Well within the time after which a connection counts as dead.
+        self._block_ms = max(10, int(timeout_s * 500))
+        self._inbox = keys.inbox(node_id)
+        self._read_to: dict[Any, Any] = {}
+        self._handed: OrderedDict[str, None] = OrderedDict()
+
+    async def begin(self) -> None:
+        """What is in the streams by now is known, or for an earlier life of this node.
+
+        Raises:
+            StoreUnavailable: Valkey is away.
+        """
+        for stream in (keys.CHANGES, self._inbox):
+            last = await self._valkey.call(self._valkey.client.xrevrange(stream, count=1))
+            self._read_to[stream] = last[0][0] if last else "0-0"
+
+    async def read(self) -> list[Message]:
+        """What is new, oldest first; waits a little when there is nothing.
+
+        Raises:
+            StoreUnavailable: Valkey is away; the next call goes on where this one would have.
+        """
+        answer = await self._valkey.call(
+            self._valkey.client.xread(dict(self._read_to), count=_PER_READ, block=self._block_ms)
+        )
+        messages: list[Message] = []
+        for stream, entries in answer:
+            for entry_id, fields in entries:
+                self._read_to[stream] = entry_id
+                message = self._once(fields)
+                if message is not None:
+                    messages.append(message)
+        return messages
+
+    def _once(self, fields: Mapping[str, str]) -> Message | None:
+        message: Message = orjson.loads(fields["m"])
+        if message.get("v", 0) > VERSION:
+            # A newer node knows that this one is about: what it must understand comes as 1.
+            log.debug("newer_message_left", kind=message.get("k"))
+            return None
+        # A sender whose connection broke sends again what may have arrived.
+        number = message.get("i")
+        if number is not None:
+            if number in self._handed:
+                return None
+            self._handed[number] = None
+            if len(self._handed) > _REMEMBERED:
+                self._handed.popitem(last=False)
+        return message
+
+    async def post(self, messages: Iterable[tuple[str, Message]]) -> None:
+        """Put each message into its node's inbox, all in one round trip.
+
+        Raises:
+            StoreUnavailable: nothing is known to be posted.
+        """
+        pipe = self._valkey.client.pipeline(transaction=False)
+        inboxes = set()
+        for node_id, message in messages:
+            inbox = keys.inbox(node_id)
+            inboxes.add(inbox)
+            pipe.xadd(inbox, self._fields(message), maxlen=_INBOX_LENGTH, approximate=True)
+        for inbox in inboxes:
+            pipe.expire(inbox, _INBOX_TTL_S)
+        if inboxes:
+            await self._valkey.call(pipe.execute())
+
+    async def announce(self, message: Message) -> None:
+        """Tell every node.
+
+        Raises:
+            StoreUnavailable: it is not known to be told.
+        """
+        await self._valkey.call(
+            self._valkey.client.xadd(
+                keys.CHANGES, self._fields(message), maxlen=_INBOX_LENGTH, approximate=True
+            )
+        )
+
+    def _fields(self, message: Message) -> dict[Any, Any]:
+        whole = {"v": VERSION, "n": self._node, "i": secrets.token_hex(8), **message}
+        return {"m": orjson.dumps(whole).decode()}
