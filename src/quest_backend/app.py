@@ -5,7 +5,7 @@ import gc
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,10 @@ log = structlog.get_logger()
 
 # A socket that does not say who it is; and what sockets may still do when the server stops.
 _CONNECT_TIMEOUT_S = 20
-_FINISH_S = 3
+_FINISH_S = 2
+# Clients that are sent away leave within this time.
+_LEAVE_S = 4.0
+_LEAVE_STEP_S = 0.02
 
 
 class Children:
@@ -110,31 +113,32 @@ class Children:
 class Server:
     """The ASGI app, and the node behind it once it has started."""
 
-    app: Callable[..., Awaitable[None]]
+    app: Edge
     rest: FastAPI
     engine: EngineServer
+    drain_s: float
     node: Node | None = None
 
-    loop: asyncio.AbstractEventLoop | None = None
+    async def leave(self) -> None:
+        """Send the clients away, spread out, while uploads that are coming in may end.
 
-    @property
-    def has_company(self) -> bool:
-        """Whether clients that are sent away have another server to go to."""
+        Takes ``drain_s`` and a moment at most; nothing when there is nobody.
+        """
+        over_s = min(_LEAVE_S, self.drain_s)
+        if not self._has_company():
+            # They cannot come back before the next start, whenever they leave.
+            over_s = min(over_s, len(self.engine.sessions) * _LEAVE_STEP_S)
+        await asyncio.gather(self.engine.send_away(over_s), self.app.finish(self.drain_s))
+
+    def _has_company(self) -> bool:
         return self.node is not None and self.node.relay.nodes > 1
 
     def drain(self) -> None:
         """The server goes: sockets that close now keep their places."""
         self.engine.draining = True
+        self.app.draining = True
         if self.node is not None:
             self.node.presence.draining = True
-
-    async def send_away(self, within_s: float) -> None:
-        """Close the sockets one after the other, so that other servers get them spread."""
-        sessions = list(self.engine.sessions.values())
-        log.info("sockets_sent_away", sockets=len(sessions), within_s=within_s)
-        for session in sessions:
-            session.close("the server goes")
-            await asyncio.sleep(within_s / len(sessions))
 
 
 def build(settings: Settings, made: Secrets) -> Server:
@@ -219,7 +223,6 @@ def build(settings: Settings, made: Secrets) -> Server:
                 started_at=time.monotonic(),
             )
             await node.start()
-            server.loop = asyncio.get_running_loop()
             worker = jobs.worker(settings.qa_concurrency) if settings.qa_concurrency else None
             if worker is not None:
                 await worker.start()
@@ -252,6 +255,7 @@ def build(settings: Settings, made: Secrets) -> Server:
         Edge(door, metrics, lambda scope: scope["path"] == forms.PATH or door.streams(scope)),
         rest,
         engine,
+        settings.drain_seconds,
     )
     return server
 

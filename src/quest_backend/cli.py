@@ -82,28 +82,21 @@ def _raise_file_limit() -> None:
 class _Server(uvicorn.Server):
     """Tells the app before the first socket is closed that the server goes, not the clients."""
 
-    def __init__(self, config: uvicorn.Config, server: app.Server, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, server: app.Server) -> None:
         super().__init__(config)
         self._app = server
-        self._drain_s = drain_s
-
-        self._leaving: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        again = self._app.engine.draining
         self._app.drain()
-        loop = self._app.loop
-        if again or loop is None or not self._app.has_company:
-            super().handle_exit(sig, frame)
-            return
-        loop.call_soon_threadsafe(self._leave, sig, loop)
+        super().handle_exit(sig, frame)
 
-    def _leave(self, sig: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._leaving = loop.create_task(self._send_away_and_exit(sig))
-
-    async def _send_away_and_exit(self, sig: int) -> None:
-        await self._app.send_away(self._drain_s)
-        super().handle_exit(sig, None)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """No new connections; those that are here leave in good order; then uvicorn's own end."""
+        for listener in self.servers:
+            listener.close()
+        if not self.force_exit:
+            await self._app.leave()
+        await super().shutdown(sockets)
 
 
 def _bind(config: settings.Settings, advice: str) -> socket.socket:
@@ -152,10 +145,9 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
             server_header=False,
             proxy_headers=True,
             forwarded_allow_ips=config.trusted_proxies,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=2,
         ),
         server,
-        config.drain_seconds,
     )
     with contextlib.suppress(KeyboardInterrupt):
         runner.run(sockets=[address])

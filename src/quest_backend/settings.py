@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         5,
         ge=0,
         le=8,
-        description="how long a server that stops takes to send its clients to others",
+        description="how long a server that stops sends its clients away and lets uploads end",
     )
 
     s3_bucket_name: str = Field(

@@ -209,11 +209,14 @@ async def test_a_node_that_stops_sends_its_clients_away_and_sessions_go_on(
                     await back.send(catalogue.HEADSET_RECORDING_STATE, True)
                     await back.settled()
 
+            # It takes no new connections: what it says of itself is heard on an old one.
+            http = await stack.enter_async_context(leaving.http())
+            assert (await http.get("/health")).status_code == 200
             assert leaving.process is not None
             leaving.process.terminate()
             stopped_at = time.monotonic()
             moves = [asyncio.create_task(move(client)) for client in (*quests, operator)]
-            async with leaving.http() as http, asyncio.timeout(2):
+            async with asyncio.timeout(2):
                 while (await http.get("/health")).status_code != 503:  # noqa: ASYNC110 - polled
                     await asyncio.sleep(0.02)
             await asyncio.gather(*moves)

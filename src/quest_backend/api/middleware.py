@@ -1,8 +1,11 @@
 """Around every HTTP request: metrics, security headers, and a bound on bodies."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
+
+import structlog
 
 from quest_backend.metrics import Metrics
 from quest_backend.state.embedded import EmbeddedValkeyError
@@ -11,6 +14,8 @@ from quest_backend.storage.embedded import EmbeddedS3Error
 from quest_backend.storage.s3 import BucketError
 from quest_backend.supervised import DataDirInUseError
 
+log = structlog.get_logger()
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -18,6 +23,10 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+# What a cut upload may take to leave nothing behind.
+_DROP_S = 2.0
+_STOPPING = b'{"ok":false,"error":"The server is stopping; send it again shortly"}'
+_COME_BACK = [(b"retry-after", b"1")]
 
 # What can keep the server from starting without being a bug.
 _NOT_BUGS = (
@@ -49,6 +58,10 @@ class Edge:
         self._app = app
         self._streams = streams
         self._metrics = metrics
+        self._streaming: set[asyncio.Task[None]] = set()
+        self._cutting = False
+        # Set when the server stops: bodies that are coming in may end, new ones are refused.
+        self.draining = False
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -72,13 +85,52 @@ class Edge:
 
         try:
             if self._streams(scope):
-                await self._app(scope, receive, sending)
+                await self._stream(scope, receive, sending)
             elif _announced(scope) > MAX_BODY_BYTES:
                 await _refuse_body(receive, sending)
             else:
                 await self._app(scope, _bounded(receive), sending)
         finally:
             self._observe(scope, status, time.monotonic() - started)
+
+    async def _stream(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self.draining:
+            await _answer(send, 503, _STOPPING, _COME_BACK)
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - requests run in tasks
+        answered = False
+
+        async def sending(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        self._streaming.add(task)
+        try:
+            await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if not self._cutting or answered:
+                raise
+            task.uncancel()
+            await _answer(send, 503, _STOPPING, _COME_BACK)
+        finally:
+            self._streaming.discard(task)
+
+    async def finish(self, timeout_s: float) -> None:
+        """Let the bodies that are coming in end within ``timeout_s``; then cut them.
+
+        What is cut leaves nothing half: a part is not stored, a form's files are dropped.
+        """
+        if not self._streaming:
+            return
+        _, late = await asyncio.wait(set(self._streaming), timeout=timeout_s)
+        self._cutting = True
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("uploads_cut", count=len(late))
+            await asyncio.wait(late, timeout=_DROP_S)
 
     def _observe(self, scope: Message, status: int, seconds: float) -> None:
         route = scope.get("route")
@@ -135,11 +187,13 @@ async def _refuse_body(receive: Receive, send: Send) -> None:
         if not message.get("more_body"):
             break
     body = b'{"ok":false,"error":"Body too large: at most %d bytes"}' % MAX_BODY_BYTES
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 413,
-            "headers": [(b"content-type", b"application/json"), (b"connection", b"close")],
-        }
-    )
+    await _answer(send, 413, body)
+
+
+async def _answer(
+    send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    # What is left of the request's body is not read, so this connection is of no more use.
+    head = [(b"content-type", b"application/json"), (b"connection", b"close"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})

@@ -5,6 +5,7 @@ the original server, which clients know.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -121,6 +122,24 @@ class EngineServer:
             return True
         origin = header(scope, b"origin")
         return not origin or origin in self._origins
+
+    async def send_away(self, over_s: float) -> None:
+        """Close all sessions, spread over ``over_s`` seconds.
+
+        Without a goodbye of Socket.IO's own, after which its clients would not come back: they
+        connect again by themselves, and spread out, not as one storm.
+        """
+        sessions = list(self.sessions.values())
+        random.shuffle(sessions)
+        step_s = over_s / max(1, len(sessions))
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        for number, session in enumerate(sessions):
+            await asyncio.sleep(max(0.0, begun + number * step_s - clock()))
+            # First the transport, while the session is open: a poll returns empty, and the next
+            # one is refused. Engine.IO's own goodbye would keep python-socketio from coming back.
+            session.link.close()
+            session.close("server stops", hang_up=False)
 
     # -- WebSocket ---------------------------------------------------------------------------------
 
