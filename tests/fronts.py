@@ -19,6 +19,21 @@ BIN = Path(sys.executable).parent
 def caddy(folder: Path, *servers: Server) -> Iterator[Server]:
     """The first server as clients reach it, through a Caddy that spreads them over all."""
     folder.mkdir(parents=True, exist_ok=True)
+    front, process = _started(folder, servers)
+    try:
+        yield front
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def _started(
+    folder: Path, servers: tuple[Server, ...], tries: int = 5
+) -> "tuple[Server, subprocess.Popen[bytes]]":
     front = copy.copy(servers[0])
     front.port = free_port()
     front.url = f"http://127.0.0.1:{front.port}"
@@ -36,14 +51,14 @@ def caddy(folder: Path, *servers: Server) -> Iterator[Server]:
         )  # fmt: skip
     try:
         _wait(front, process, folder / "caddy.log")
-        yield front
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    except AssertionError as error:
+        process.kill()
+        process.wait()
+        # Between looking for a free port and taking it, somebody else may have taken it.
+        if tries == 1 or "address already in use" not in str(error):
             raise
+        return _started(folder, servers, tries - 1)
+    return front, process
 
 
 def _wait(front: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -207,7 +207,11 @@ async def test_an_operators_whole_session(
         before = await preview.screenshot()
         # Four seconds, as the known flags need.
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"00:(0[4-9]|[1-5]\d)"))
-        assert await preview.screenshot() != before
+
+        async def changed() -> bool:
+            return await preview.screenshot() != before
+
+        assert await lab.until(changed)
         await page.get_by_role("button", name="Stop").click()
         await expect(page.get_by_text("2 of 2 headsets verified and safe to delete")).to_be_visible(
             timeout=30_000

@@ -21,7 +21,9 @@ resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 from pathlib import Path
 from quest_backend.jobs.local_recordings import find_sessions, score_local
 scored = score_local(find_sessions(Path(sys.argv[1]))[0], 2000)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss, which goes on from the process that started this one.
+status = Path("/proc/self/status").read_text()
+peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
 print(json.dumps({{"session": scored.session, "peak": peak}}))
 """
 
