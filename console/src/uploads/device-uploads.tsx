@@ -10,6 +10,7 @@ import {
 
 import { useFleet } from "../live/fleet";
 import { bytes, plural } from "../ui/format";
+import { Bar } from "../ui/progress";
 import {
   missingRecordings,
   percentOf,
@@ -85,18 +86,7 @@ function File({ file, recording, headset }: { file: UploadFile; recording: strin
   return (
     <div className={styles.file} data-stage={stage}>
       <span className={styles.kind}>{label}</span>
-      <span
-        className={styles.bar}
-        role="progressbar"
-        aria-label={`${label}, ${headset}`}
-        aria-valuenow={percent}
-        aria-valuemin={0}
-        aria-valuemax={100}
-      >
-        <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden>
-          <rect width={percent} height="1" />
-        </svg>
-      </span>
+      <Bar label={`${label}, ${headset}`} percent={percent} />
       <span className={styles.size}>
         {file.stored >= file.size ? bytes(file.size) : `${bytes(file.stored)} of ${bytes(file.size)}`}
       </span>

@@ -1,6 +1,5 @@
 """How far the recordings of sessions are, file by file."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Field
 from quest_backend.api import access
 from quest_backend.api.context import context_of
 from quest_backend.api.errors import ApiError
+from quest_backend.clock import Clock
 from quest_backend.fleet.sessions import Session
 from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import SESSION_ID_PATTERN
@@ -136,7 +136,6 @@ def _session(session: Session, devices: dict[str, DeviceProgress]) -> UploadSess
 
 
 def _file(file: FileProgress) -> UploadFile:
-    started = datetime.fromtimestamp(file.started_ms / 1000, UTC) if file.started_ms else None
     return UploadFile(
         recording=file.folder,
         fileType=file.file_type,
@@ -147,8 +146,6 @@ def _file(file: FileProgress) -> UploadFile:
         uploaded=file.uploaded,
         verified=file.verified,
         retries=file.retries,
-        startedAt=started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        if started
-        else None,
+        startedAt=Clock.iso_of(file.started_ms) if file.started_ms else None,
         checksum=file.checksum or None,
     )

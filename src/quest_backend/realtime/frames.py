@@ -153,7 +153,7 @@ class Frames:
                 log.exception("frame_failed", device_id=stream.device_id)
 
     def _send(self, stream: _Stream, now: float) -> None:
-        frame = self._frame(stream)
+        frame = self._frame(stream, now)
         if frame is None:
             return
         self._show(stream, frame, stream.source)
@@ -199,12 +199,12 @@ class Frames:
 
     # -- Reading -----------------------------------------------------------------------------------
 
-    def _frame(self, stream: _Stream) -> Frame | None:
+    def _frame(self, stream: _Stream, now: float) -> Frame | None:
         """The frame whose turn it is; None when there is none, or it turned out to be no frame."""
         came, stream.came = stream.came, None
         if came is None:
             return None
-        at = self._clock.unix_s() - (self._clock.monotonic() - stream.came_at)
+        at = self._clock.unix_s() - (now - stream.came_at)
         if not (stream.is_packet and isinstance(came, bytes)):
             return Frame(stream.seq, at, came=came)
         if is_plain_string(came):

@@ -39,14 +39,10 @@ def kernel_holds_back(fileno: int) -> bool:
     return _answer != _ZERO
 
 
-class _WebSocket:
-    """What both WebSocket links do: a session of their own, or take one over from polling."""
+class _Link:
+    """What every link does, by what each does in its own way."""
 
-    __slots__ = ("_upgrade_of", "session")
-
-    def __init__(self, upgrade_of: Session | None) -> None:
-        self.session: Session | None = None
-        self._upgrade_of = upgrade_of
+    __slots__ = ()
 
     def write(self, packets: Sequence[Outgoing]) -> None:
         raise NotImplementedError
@@ -55,11 +51,21 @@ class _WebSocket:
         raise NotImplementedError
 
     def offer(self, packet: Outgoing) -> bool:
-        """Send, unless there is something left to send."""
+        """Send, unless there is something left to send; whether it was sent."""
         if self.busy():
             return False
         self.write((packet,))
         return True
+
+
+class _WebSocket(_Link):
+    """What both WebSocket links do: a session of their own, or take one over from polling."""
+
+    __slots__ = ("_upgrade_of", "session")
+
+    def __init__(self, upgrade_of: Session | None) -> None:
+        self.session: Session | None = None
+        self._upgrade_of = upgrade_of
 
     def close(self) -> None:
         raise NotImplementedError
@@ -274,7 +280,7 @@ class AsgiLink(_WebSocket):
             self._task.cancel()
 
 
-class PollingLink:
+class PollingLink(_Link):
     """Over HTTP long polling: packets wait for the next GET."""
 
     needs_retry = False
@@ -338,13 +344,6 @@ class PollingLink:
         self._queue.extend(packets)
         self._bytes += sum(packet.size for packet in packets)
         self._wake()
-
-    def offer(self, packet: Outgoing) -> bool:
-        """For the GET that waits; False where none does."""
-        if self.busy():
-            return False
-        self.write((packet,))
-        return True
 
     def write_frames(self, frames: bytes) -> bool:  # noqa: ARG002 - a Link
         """There are none."""
