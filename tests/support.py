@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,19 +40,22 @@ def new_id(kind: str) -> str:
 
 
 class Server:
-    """``quest-backend serve``, as a user starts it."""
+    """``quest-backend serve``, as a user starts it; ``inside`` begins the command, as sudo would."""
 
-    def __init__(self, data_dir: Path, **env: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, inside: Sequence[str] = (), address: str = "127.0.0.1", **env: str
+    ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{address}:{self.port}"
+        self._inside = inside
         self.log = data_dir / "server.log"
         self._env = {
             "JWT_SECRET": JWT_SECRET,
             "ADMIN_API_KEY": ADMIN_KEY,
             "RATE_LIMIT_MULTIPLIER": "100",
             "TABLET_GRACE_SECONDS": "2",
-            "HOST": "127.0.0.1",
+            "HOST": address,
             "WEBSOCKET_PROTOCOL": os.environ.get("WEBSOCKET_PROTOCOL", "picows"),
             **env,
         }
@@ -63,7 +66,7 @@ class Server:
         base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "quest_backend", "serve", "--port", str(self.port),
+                [*self._inside, sys.executable, "-m", "quest_backend", "serve", "--port", str(self.port),
                  "--data-dir", str(self.data_dir)],
                 env={**base, **self._env}, stdout=log, stderr=log, cwd=self.data_dir,
             )  # fmt: skip
@@ -77,7 +80,7 @@ class Server:
         """Until it answers."""
         process = self.process
         assert process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/health", timeout=2).status_code == 200:
