@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 import httpx
 import socketio
 
@@ -49,6 +50,9 @@ class Server:
         self.port = free_port()
         self.url = f"http://{address}:{self.port}"
         self._inside = inside
+        # How clients come here, unless they say otherwise: by what transports, from which address.
+        self.transports = ["websocket"]
+        self.clients_at = ""
         self.log = data_dir / "server.log"
         self._env = {
             "JWT_SECRET": JWT_SECRET,
@@ -121,14 +125,23 @@ class Client:
         self.kind = kind
         self.events: list[tuple[str, tuple[Any, ...]]] = []
         self._server = server
-        self._transports = transports or ["websocket"]
+        self._transports = transports or server.transports
         self._token = TOKENS.issue(self.identity, kind) if token is None else token
         self._query = query
         self._news = asyncio.Event()
-        self.socket = socketio.AsyncClient(reconnection=False)
-        self.socket.on("*", self._on_event)
+        self._http: aiohttp.ClientSession | None = None
+        self.socket = self._new_socket()
+
+    def _new_socket(self, **options: Any) -> socketio.AsyncClient:
+        socket = socketio.AsyncClient(reconnection=False, **options)
+        socket.on("*", self._on_event)
+        return socket
 
     async def __aenter__(self) -> Self:
+        if self._server.clients_at:
+            connector = aiohttp.TCPConnector(local_addr=(self._server.clients_at, 0))
+            self._http = aiohttp.ClientSession(connector=connector)
+            self.socket = self._new_socket(http_session=self._http)
         url = self._server.url + (f"?token={self._token}" if self._query else "")
         await self.socket.connect(
             url,
@@ -143,6 +156,8 @@ class Client:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         await self.socket.disconnect()
+        if self._http is not None:
+            await self._http.close()
 
     @property
     def sid(self) -> str:
@@ -177,11 +192,11 @@ class Client:
                         return value
                 await self._news.wait()
 
-    async def ask(self, event: Inbound, reply: Outbound, *args: Any) -> Any:
+    async def ask(self, event: Inbound, reply: Outbound, *args: Any, timeout_s: float = 5) -> Any:
         """Send, and wait for a reply that comes after."""
         before = len(self.seen(reply))
         await self.send(event, *args)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(timeout_s):
             while len(self.seen(reply)) == before:
                 self._news.clear()
                 await self._news.wait()
@@ -200,9 +215,13 @@ class Client:
             with contextlib.suppress(socketio.exceptions.TimeoutError):
                 await self.socket.call("sync-barrier", timeout=5)
 
-    def cut(self) -> None:
+    async def cut(self) -> None:
         """Lose the connection without a goodbye."""
-        self.socket.eio.ws._response.connection.transport.abort()
+        eio = self.socket.eio
+        if eio.current_transport == "websocket":
+            eio.ws._response.connection.transport.abort()
+        else:
+            await eio.http.connector.close()
 
 
 @contextlib.asynccontextmanager
