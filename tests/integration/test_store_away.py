@@ -13,7 +13,7 @@ import psutil
 import pytest
 from cluster import TROUBLE, Store, is_recording, nodes, store
 from lab import until
-from support import Client, Server, headset, tablet
+from support import ADMIN_KEY, Client, Server, headset, tablet
 from uploading import new_time
 
 from quest_backend.protocol import catalogue
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.asyncio
 
 # What a client may wait for the answer that the store is down.
 REFUSED_WITHIN_S = 2.0
+STOPPED_WITHIN_S = 15.0
 
 
 Lab = tuple[Store, Server]
@@ -260,3 +261,45 @@ async def test_an_embedded_valkey_that_crashes_comes_back_with_everything_in_it(
     server.stop()
     log = server.log.read_text()
     assert not [trouble for trouble in TROUBLE if trouble in log], log
+
+
+async def test_a_server_stops_within_15_s_though_valkey_hangs_and_an_upload_does_not_end(
+    tmp_path: Path,
+) -> None:
+    """With the settings as they are by default, and clients to send away."""
+    with store(tmp_path / "store") as valkey, nodes(tmp_path, 1, valkey.url) as (server,):
+        async with AsyncExitStack() as stack:
+            quest = await stack.enter_async_context(headset(server))
+            for _ in range(20):
+                await stack.enter_async_context(tablet(server))
+            writer = await endless_upload(server)
+            valkey.signal(signal.SIGSTOP)
+            await quest.send(catalogue.DEVICE_TELEMETRY, {"batteryLevel": 0.5})
+            await quest.send(catalogue.HEADSET_RECORDING_STATE, True)
+            assert server.process is not None
+            server.process.terminate()
+            code = await asyncio.to_thread(server.process.wait, STOPPED_WITHIN_S)
+            assert code == -signal.SIGTERM
+            writer.close()
+        valkey.signal(signal.SIGCONT)
+    # ``nodes`` looks for tracebacks in the log.
+
+
+async def endless_upload(server: Server) -> asyncio.StreamWriter:
+    """A form whose video has begun to come, and comes no further."""
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    lines = [
+        "POST /upload-session HTTP/1.1", "Host: lab", f"X-API-Key: {ADMIN_KEY}",
+        "Content-Type: multipart/form-data; boundary=b", "Content-Length: 99000000", "",
+        "--b", 'Content-Disposition: form-data; name="timestamp"', "", new_time(),
+        "--b", 'Content-Disposition: form-data; name="video"; filename="f"', "", "",
+    ]  # fmt: skip
+    writer.write("\r\n".join(lines).encode() + bytes(6 * 1024 * 1024))
+    await writer.drain()
+    async with server.http(admin=True) as http:
+
+        async def begun() -> bool:
+            return "\nturing_uploads_in_progress 1.0" in (await http.get("/metrics")).text
+
+        await until(begun)
+    return writer
