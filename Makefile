@@ -1,6 +1,6 @@
 # make run: a server with a simulated fleet to look at.  make test: install and pass all tests.
 # Both install what is missing into .venv; nothing outside of this folder is touched, except that
-# `make test` installs Debian's redis-server and chromium where they are missing and may.
+# `make test` installs Debian's redis-server, chromium and iproute2 where they are missing and may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,6 +56,7 @@ endif
 test: $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
 	@sh scripts/ensure_redis7.sh
 	@sh scripts/ensure_chromium.sh
+	@sh scripts/ensure_iproute2.sh
 	@$(NPM) test
 	@$(BIN)/python -m pytest
 	@echo "The contract again, on uvicorn's own WebSocket …"

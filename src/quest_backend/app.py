@@ -221,7 +221,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 storage=storage,
                 qa=quality,
                 metrics=metrics,
-                limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s),
+                limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s, valkey),
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
                 readiness=Readiness(valkey.ping),
                 started_at=time.monotonic(),

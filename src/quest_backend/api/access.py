@@ -1,6 +1,5 @@
 """Who may call: device tokens, the admin key, and how often."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from quest_backend.api.context import context_of
 from quest_backend.api.errors import ApiError
 from quest_backend.protocol.events import DeviceType
+from quest_backend.state.valkey import Valkey
 from quest_backend.tokens import Identity, InvalidToken
 
 log = structlog.get_logger()
@@ -98,7 +98,9 @@ def admin(
 class HttpLimiter:
     """Requests per client address, counted in Valkey so that they hold over several nodes."""
 
-    def __init__(self, redis_url: str, multiplier: float, timeout_s: float) -> None:
+    def __init__(self, redis_url: str, multiplier: float, timeout_s: float, valkey: Valkey) -> None:
+        """``valkey`` knows when the store is away: whoever waited here waits nowhere else."""
+        self._valkey = valkey
         self._storage = RedisStorage(
             f"async+{redis_url}",
             implementation="redispy",
@@ -109,7 +111,6 @@ class HttpLimiter:
         )
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._multiplier = multiplier
-        self._timeout_s = timeout_s
         self.node = secrets.token_hex(6)
 
     async def check(self, group: str, item: RateLimitItem, client: str) -> None:
@@ -122,10 +123,9 @@ class HttpLimiter:
             max(1, int(item.amount * self._multiplier)), item.get_expiry()
         )
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if await self._limiter.hit(scaled, group, client):
-                    return
-                stats = await self._limiter.get_window_stats(scaled, group, client)
+            if await self._valkey.call(self._limiter.hit(scaled, group, client)):
+                return
+            stats = await self._valkey.call(self._limiter.get_window_stats(scaled, group, client))
         except Exception as error:  # noqa: BLE001 - the store's driver raises what it likes
             # With the store away, everything that needs it answers 503; health must still answer.
             log.warning("http_limits_not_counted", reason=str(error))

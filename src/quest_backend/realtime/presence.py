@@ -17,6 +17,7 @@ from quest_backend.realtime.recording import Recording
 from quest_backend.realtime.sessions import Sessions
 from quest_backend.state.fleet import HeadsetGone
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.state.versions import NewerRecord
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class Presence:
         device = (await hub.store.read([device_id])).get(device_id)
         if device is None or device.socket_id != connection.sid:
             return
-        session = await hub.sessions.load(device.session_id) if device.session_id else None
+        session = next(iter(await hub.sessions.known([device.session_id])), None)
         reported = connection.heard_recording.is_set()
         may_record = device.is_recording or not reported
         if session is not None and session.status == "recording":
@@ -199,6 +200,8 @@ class Presence:
                 for identity, socket_id in await self._hub.store.due_tablets():
                     await self._end_tablet(identity, socket_id)
                 away = False
+            except NewerRecord as error:  # due again in a while, for whoever knows it
+                log.warning("grace_left_to_newer_server", reason=str(error))
             except StoreUnavailable as error:
                 if not away:
                     log.warning("graces_wait_for_store", reason=str(error))
