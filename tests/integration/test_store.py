@@ -232,7 +232,7 @@ async def test_each_death_of_a_node_is_seen_to_once(store_url: str) -> None:
             await dying.beat()
             assert not await one.claim_dead("dying", 30)
             async with asyncio.timeout(5):
-                while "dying" not in (await one.beat()).dead:
+                while "dying" not in (await one.beat()).dead:  # noqa: ASYNC110 - polled
                     await asyncio.sleep(0.02)
             assert await one.claim_dead("dying", 30)
             assert not await two.claim_dead("dying", 30)
