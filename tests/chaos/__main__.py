@@ -18,9 +18,13 @@ from chaos.site import GRACE_S
 from chaos.world import Size, world
 
 out = Console(highlight=False)
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SHOWN = 20
+_EXAMPLES = """Examples:  make chaos SEED=7 MINUTES=10;
+make chaos ARGS="--headsets 12 --tablets 3";  make chaos ARGS="--break uploads" """
 
 
+@cli.command(epilog=_EXAMPLES)
 def chaos(
     seed: Annotated[int | None, typer.Option(help="Same seed, same faults. Default: any.")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="How long.")] = 3.0,
@@ -50,10 +54,11 @@ def chaos(
     folder = Path(tempfile.mkdtemp(prefix="quest-chaos-"))
     report = asyncio.run(_run(folder, size, seed, minutes * 60, sabotage))
     _print(report)
+    out.print(f"Again: make chaos SEED={seed} MINUTES={minutes:g}")
     if report.ok:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    out.print(f"Logs: {folder}/node*/server.log\nAgain: make chaos SEED={seed} MINUTES={minutes:g}")
+    out.print(f"Logs: {folder}/node*/server.log")
     raise typer.Exit(1)
 
 
@@ -85,4 +90,4 @@ def _print(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(chaos)
+    cli()

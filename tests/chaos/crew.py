@@ -157,7 +157,9 @@ class Operator:
         if not open_:
             await self._begin(chance)
             return
-        (status,) = self._sessions[open_[0]].statuses
+        status, *others = self._sessions[open_[0]].statuses
+        if others:
+            return  # it is not what it may be: for the checker to say
         if status != "recording" and chance.random() < 0.8:
             await self._start(open_[0])
         elif chance.random() < 0.3:

@@ -21,7 +21,7 @@ class Recorder:
         self, url: str, device_id: str, token: str, encoders: asyncio.Semaphore,
         make: Callable[[Take, Path], dict[FileType, Path]] = recordings.make,
     ) -> None:  # fmt: skip
-        """``encoders``: shared by the fleet, as encoding takes a core; ``make`` writes the files."""
+        """``encoders``: shared by the fleet: encoding takes a core. ``make`` writes the files."""
         self._encoders = encoders
         self._make = make
         self.device_id = device_id
