@@ -14,7 +14,6 @@ from rich.table import Table
 
 from chaos.invariants import MEANING, Invariant
 from chaos.run import Report, run, run_broken
-from chaos.site import GRACE_S
 from chaos.world import Size, world
 
 out = Console(highlight=False)
@@ -31,6 +30,9 @@ def chaos(
     headsets: Annotated[int, typer.Option(min=2, max=1000)] = 60,
     tablets: Annotated[int, typer.Option(min=1, max=100)] = 6,
     nodes: Annotated[int, typer.Option(min=2, max=9, help="Servers.")] = 3,
+    grace: Annotated[
+        float, typer.Option(min=12, max=600, help="Seconds; more on a machine that has other work.")
+    ] = 15.0,
     sabotage: Annotated[
         Invariant | None,
         typer.Option("--break", help="Break this on purpose: the run has to fail."),
@@ -46,10 +48,10 @@ def chaos(
     # A client whose socket was aborted says so for each packet that it still had.
     logging.getLogger("engineio.client").setLevel(logging.CRITICAL)
     seed = secrets.randbelow(10_000) if seed is None else seed
-    size = Size(headsets, tablets, nodes)
+    size = Size(headsets, tablets, nodes, grace)
     out.print(
         f"{nodes} servers, {headsets} headsets, {tablets} tablets, {minutes:g} min, "
-        f"seed [bold]{seed}[/]; grace {GRACE_S:g} s"
+        f"seed [bold]{seed}[/]; grace {grace:g} s"
     )
     folder = Path(tempfile.mkdtemp(prefix="quest-chaos-"))
     report = asyncio.run(_run(folder, size, seed, minutes * 60, sabotage))

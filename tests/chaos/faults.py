@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from chaos.crew import ChaosHeadset, Operator
 from chaos.lines import Line
-from chaos.site import GRACE_S
 from chaos.world import World
 
 _OUTAGE_S = 10.0
@@ -52,7 +51,7 @@ async def _node_killed(world: World, chance: random.Random) -> str:
 async def _node_killed_twice(world: World, chance: random.Random) -> str:
     number = chance.randrange(len(world.site.servers))
     await world.site.kill(number)
-    await asyncio.sleep(4)  # the others have missed it
+    await asyncio.sleep(6)  # the others have missed it
     await world.site.start(number)
     await asyncio.sleep(2)
     await world.site.kill(number)
@@ -149,7 +148,7 @@ async def _left_for_good(world: World, chance: random.Random) -> str:
         one.absent = True
         one.line.down = True
         one.line.cut()
-    await asyncio.sleep(GRACE_S)
+    await asyncio.sleep(world.size.grace_s)
     operator.walked_off()
     for headset in headsets:
         for its in world.operators:

@@ -83,15 +83,16 @@ def _desk(dashboard: SimulatedDashboard) -> View:
 
 async def read_store(client: Redis) -> Store:
     """The fleet as Valkey has it."""
-    locks = await _strings(client, "lock:")
+    locked = [key.partition(":")[2] async for key in client.scan_iter("lock:*", count=_PAGE)]
     held_keys = [key async for key in client.scan_iter("tablet_locks:*", count=_PAGE)]
-    device_ids = sorted({*(await client.zrange(keys.DEVICES, 0, -1)), *locks})
-    graces = set(await client.zrange(keys.HEADSET_GRACE, 0, -1))
-    missed = set(await client.zrange(keys.TABLET_GRACE, 0, -1))
+    device_ids = sorted({*(await client.zrange(keys.DEVICES, 0, -1)), *locked})
     identities = sorted(await client.smembers(keys.TABLETS))
     session_ids = await client.zrange(keys.SESSIONS, 0, -1)
-    pipe = client.pipeline()
+    pipe = client.pipeline()  # MULTI: all of one moment
+    pipe.zrange(keys.HEADSET_GRACE, 0, -1)
+    pipe.zrange(keys.TABLET_GRACE, 0, -1)
     for device_id in device_ids:
+        pipe.get(f"lock:{device_id}")
         pipe.hgetall(keys.device(device_id))
         pipe.get(f"device_session:{device_id}")
     for key in held_keys:
@@ -102,9 +103,10 @@ async def read_store(client: Redis) -> Store:
         pipe.hgetall(keys.session(session_id))
         pipe.hgetall(keys.session_devices(session_id))
     answers = iter(await pipe.execute())
+    graces, missed = next(answers), next(answers)
     devices = {}
     for device_id in device_ids:
-        fields, session_id = next(answers), next(answers)
+        lock, fields, session_id = next(answers), next(answers), next(answers)
         online = fields.get("isOnline") == "1"
         row = Row(
             fields.get("socketId", ""),
@@ -112,9 +114,7 @@ async def read_store(client: Redis) -> Store:
             online and fields.get("isRecording") == "1",
             fields.get("lockedByTabletId", ""),
         )
-        devices[device_id] = StoredDevice(
-            row, locks.get(device_id, ""), session_id or "", device_id in graces
-        )
+        devices[device_id] = StoredDevice(row, lock or "", session_id or "", device_id in graces)
     held = {key.partition(":")[2]: frozenset(next(answers)) for key in held_keys}
     tablets = {
         identity: StoredTablet(next(answers) or "", identity in missed) for identity in identities
@@ -136,14 +136,6 @@ def _session(fields: Mapping[str, str], parts: Mapping[str, str]) -> StoredSessi
         members,
         frozenset(one for one in members if parts.get(f"{one}:isRecording") == "1"),
     )
-
-
-async def _strings(client: Redis, prefix: str) -> dict[str, str]:
-    found = [key async for key in client.scan_iter(f"{prefix}*", count=_PAGE)]
-    values = await client.mget(found) if found else []
-    return {
-        key.removeprefix(prefix): value for key, value in zip(found, values, strict=True) if value
-    }
 
 
 async def _bucket(bucket: ObjectStore) -> dict[str, StoredFile]:

@@ -14,13 +14,14 @@ from chaos.faults import Fault, come_back, plan, strike
 from chaos.invariants import Finding, Invariant, Verdict, judge
 from chaos.observe import observe
 from chaos.sabotage import SABOTAGE
-from chaos.site import GRACE_S
 from chaos.world import World
 
 # Uploads and scores of the last recordings, on a busy machine.
 _LAST_S = 120.0
 _POLL_S = 0.3
 _OBSERVE_S = 60.0
+# So many times the given time at most, on a machine that loses connections of itself.
+_RESTLESS = 6
 
 
 @dataclass(slots=True)
@@ -41,21 +42,34 @@ class Report:
 
 
 async def converge(world: World, within_s: float, *, final: bool = False) -> tuple[Verdict, float]:
-    """The verdict once nothing is wrong, or when time is over; and the seconds it took."""
+    """The verdict once nothing is wrong, or when time is over; and the seconds it took.
+
+    A connection that is lost meanwhile, of itself, is one more fault: time begins anew, though not
+    for ever.
+    """
     began = time.monotonic()
     async with AwakeClock() as clock:
+        lost, since_s = world.reconnects(), 0.0
         while True:
             await asyncio.gather(*(operator.settle() for operator in world.operators))
-            try:
-                async with asyncio.timeout(_OBSERVE_S):
-                    verdict = judge(await observe(world, final=final))
-            except (redis.ConnectionError, redis.TimeoutError, TimeoutError):
-                if clock.awake_s > within_s + GRACE_S:
-                    raise
-            else:
-                if not verdict.findings or clock.awake_s > within_s:
-                    return verdict, time.monotonic() - began
+            if world.reconnects() != lost and clock.awake_s < _RESTLESS * within_s:
+                lost, since_s = world.reconnects(), clock.awake_s
+            verdict = await _looked(world, final=final)
+            over = clock.awake_s - since_s > within_s
+            if verdict is not None and (over or not verdict.findings):
+                return verdict, time.monotonic() - began
+            if verdict is None and clock.awake_s - since_s > _RESTLESS * within_s:
+                raise RuntimeError("Valkey does not answer the checker")
             await asyncio.sleep(_POLL_S)
+
+
+async def _looked(world: World, *, final: bool) -> Verdict | None:
+    """What is wrong now; None when Valkey does not answer."""
+    try:
+        async with asyncio.timeout(_OBSERVE_S):
+            return judge(await observe(world, final=final))
+    except (redis.ConnectionError, redis.TimeoutError, TimeoutError):
+        return None
 
 
 async def suffer(world: World, fault: Fault, chance: random.Random) -> str:
@@ -86,7 +100,7 @@ async def run(world: World, seed: int, seconds: float, say: Callable[[str], None
     for number, fault in enumerate(plan(seed), start=1):
         chance = random.Random(f"{seed}/{number}")
         what = await suffer(world, fault, chance)
-        verdict, took = await converge(world, GRACE_S)
+        verdict, took = await converge(world, world.size.grace_s)
         report.faults[fault] += 1
         _note(report, verdict, took, what)
         at = time.monotonic() - began
@@ -110,7 +124,7 @@ async def run_broken(
         return report
     async with SABOTAGE[invariant](world, random.Random(f"{seed}/{invariant}")):
         what = f"{invariant} broken on purpose"
-        verdict, took = await converge(world, GRACE_S, final=True)
+        verdict, took = await converge(world, world.size.grace_s, final=True)
         say(f"{what}: {_outcome(verdict, took)}")
         _note(report, verdict, took, what)
     return report

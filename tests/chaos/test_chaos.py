@@ -9,7 +9,6 @@ from chaos.faults import Fault
 from chaos.invariants import Invariant
 from chaos.run import close_shop, converge, suffer
 from chaos.sabotage import SABOTAGE
-from chaos.site import GRACE_S
 from chaos.world import Size, World, world
 
 pytestmark = pytest.mark.asyncio
@@ -25,7 +24,7 @@ async def test_a_fleet_survives_and_each_broken_promise_is_seen(tmp_path: Path) 
     async with world(tmp_path, Size(headsets=9, tablets=3, nodes=2), _SEED) as everything:
         for number, fault in enumerate(_FAULTS):
             await suffer(everything, fault, random.Random(f"{_SEED}/{number}"))
-            verdict, _ = await converge(everything, GRACE_S)
+            verdict, _ = await converge(everything, everything.size.grace_s)
             assert verdict.findings == [], fault
         verdict, _ = await close_shop(everything)
         assert verdict.findings == []
@@ -38,5 +37,5 @@ async def _is_seen(everything: World, invariant: Invariant) -> None:
     async with SABOTAGE[invariant](everything, random.Random(f"{_SEED}/{invariant}")):
         verdict, _ = await converge(everything, _WATCHED_S, final=True)
         assert verdict.broken == {invariant}
-    verdict, _ = await converge(everything, GRACE_S, final=True)
+    verdict, _ = await converge(everything, everything.size.grace_s, final=True)
     assert verdict.findings == [], f"{invariant} was mended"

@@ -35,12 +35,14 @@ class Size:
     headsets: int = 60
     tablets: int = 6
     nodes: int = 3
+    grace_s: float = 15.0
 
 
 @dataclass(slots=True)
 class World:
     """``dashboards``: one at each server, whichever it is."""
 
+    size: Size
     site: Site
     headsets: list[ChaosHeadset]
     operators: list[Operator]
@@ -52,13 +54,20 @@ class World:
         headsets = [headset.line for headset in self.headsets]
         return headsets + [operator.line for operator in self.operators]
 
+    def reconnects(self) -> int:
+        """How often any client has come back so far."""
+        clients: list[SimulatedClient] = [
+            *self.headsets, *(one.tablet for one in self.operators), *self.dashboards
+        ]  # fmt: skip
+        return sum(client.reconnects for client in clients)
+
 
 @asynccontextmanager
 async def world(folder: Path, size: Size, seed: int) -> AsyncIterator[World]:
     """Start everything, and wait until all are connected."""
     chance = random.Random(f"{seed}/world")
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(site(folder, size.nodes))
+        running = await stack.enter_async_context(site(folder, size.nodes, size.grace_s))
         client = redis.Redis.from_url(
             running.valkey.url, decode_responses=True, socket_timeout=5, socket_connect_timeout=5
         )
@@ -106,7 +115,7 @@ async def world(folder: Path, size: Size, seed: int) -> AsyncIterator[World]:
         await _connect(clients)
         for headset in headsets:
             headset.run()
-        yield World(running, headsets, operators, dashboards, client)
+        yield World(size, running, headsets, operators, dashboards, client)
 
 
 async def _connect(clients: list[SimulatedClient]) -> None:
