@@ -15,7 +15,7 @@ PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
 RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes relay-tools gen constraints clean
+.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes chaos relay-tools gen constraints clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,9 @@ bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and 
 
 bench-nodes: $(STAMP) ## measure a frame between nodes beside python-socketio's Redis manager
 	@$(BIN)/python benchmarks/cross_node.py $(ARGS)
+
+chaos: $(STAMP) ## break servers, Valkey and connections under a recording fleet (SEED=7 MINUTES=3)
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 relay-tools: $(RELAY)/build/load $(RELAY)/build/floor $(PEER_STAMP)
 

@@ -80,11 +80,11 @@ class Server:
         self.spawn()
         return self.wait()
 
-    def wait(self) -> Self:
+    def wait(self, timeout_s: float = 60) -> Self:
         """Until it answers."""
         process = self.process
         assert process is not None
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/health", timeout=2).status_code == 200:

@@ -217,7 +217,7 @@ async def test_an_operators_whole_session(
             timeout=30_000
         )
 
-        recording = str(fleet[0].recorder.uploaded[0]).split("/")[1] if fleet[0].recorder else ""
+        recording = fleet[0].recorder.uploaded[0].key.split("/")[1] if fleet[0].recorder else ""
         await manager.sign_in_as_manager()
         page = manager.page
         await _open(page, recording)
