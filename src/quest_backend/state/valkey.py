@@ -13,6 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
+from quest_backend.state.primary import Primary
+
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
     """Valkey did not answer in time. Nothing is known to have changed; try again."""
@@ -24,6 +26,8 @@ _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # So many calls in a row failed: for a moment others fail at once, instead of each waiting its time.
 _FAILURES = 2
 _PAUSE_S = 0.3
+# What a Valkey says that waits for its replicas, or that has just been made one.
+_NOT_NOW = ("NOREPLICAS", "MASTERDOWN", "UNBLOCKED")
 
 
 def is_outage(error: BaseException) -> bool:
@@ -43,9 +47,9 @@ class Valkey:
     """A pool of connections, each call bounded by ``timeout_s``."""
 
     def __init__(self, url: str, timeout_s: float, constants: dict[str, Any] | None = None) -> None:
+        self._primary = Primary(url, timeout_s)
         # A storm of commands waits its turn for a connection; it does not fail, nor open thousands.
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
+        pool = self._primary.pool(
             max_connections=_MAX_CONNECTIONS,
             timeout=timeout_s,
             decode_responses=True,
@@ -77,11 +81,17 @@ class Valkey:
         except (ReadOnlyError, OutOfMemoryError) as error:
             # A replica until the failover is through; or it takes nothing new.
             raise StoreUnavailable(f"the state store takes no changes: {error}") from error
-        except ResponseError:
+        except ResponseError as error:
+            if str(error).startswith(_NOT_NOW):
+                # Sentinels tell a primary last that it is none any more; no connection stays there.
+                self._primary.doubt()
+                await self.client.connection_pool.disconnect()
+                raise StoreUnavailable(f"the state store takes no changes: {error}") from error
             raise  # a bug of ours, not an outage
         except OUTAGES as error:
             if not is_outage(error):
                 raise
+            self._primary.doubt()
             self._failures += 1
             self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
@@ -107,3 +117,4 @@ class Valkey:
     async def close(self) -> None:
         """Close every connection."""
         await self.client.aclose()
+        await self._primary.close()
