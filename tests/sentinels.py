@@ -1,6 +1,7 @@
 """Three Valkeys and three Sentinels, as deploy/valkey configures them."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -90,8 +91,13 @@ class Guard:
         return self.primary
 
     def ask_failover(self, *how: str) -> None:
-        with self.sentinels[0].client() as sentinel:
-            sentinel.execute_command("SENTINEL FAILOVER", NAME, *how)
+        """Asked again while another one is still in progress."""
+
+        def taken() -> bool:
+            with self.sentinels[0].client() as sentinel:
+                return bool(sentinel.execute_command("SENTINEL FAILOVER", NAME, *how))
+
+        wait_for(taken, self.story)
 
     def settled(self) -> bool:
         """One primary, with both others as its replicas."""
@@ -144,8 +150,10 @@ def guard(folder: Path) -> Iterator[Guard]:
         text = each.config.read_text()
         text = text.replace("quest valkey-1 6379", f"quest 127.0.0.1 {first.port}")
         text = text.replace("auth-pass quest SECRET", f"auth-pass quest {PASSWORD}")
-        # A second, so that the tests are short.
-        text = text.replace("down-after-milliseconds quest 5000", "down-after-milliseconds quest 1000")
+        # Shorter, so that the tests are: nothing else is changed.
+        for setting, value in (("down-after-milliseconds", 1000), ("failover-timeout", 4000)):
+            text, found = re.subn(rf"{setting} {NAME} \d+", f"{setting} {NAME} {value}", text)
+            assert found == 1, setting
         each.config.write_text(text)
     running = Guard([first, *others], sentinels)
     with ExitStack() as stack:

@@ -23,9 +23,16 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guard]:
-    with guard(tmp_path_factory.mktemp("guard")) as running:
-        yield running
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guard]:
+    with guard(tmp_path_factory.mktemp("guard")) as started:
+        yield started
+
+
+@pytest.fixture
+def guarded(running: Guard) -> Guard:
+    """One primary and two replicas, all well."""
+    wait_for(running.settled, running.story)
+    return running
 
 
 @pytest_asyncio.fixture
@@ -114,7 +121,6 @@ async def test_a_planned_move_is_followed(guarded: Guard, valkey: Valkey, how: l
     await until(lambda: takes_changes(valkey), 8)
     with new.client() as client:
         assert client.get("probe") == "1"
-    await asyncio.to_thread(wait_for, guarded.settled, guarded.story)
 
 
 async def _published(client: redis.Redis) -> bool:
@@ -144,7 +150,6 @@ async def test_a_bus_link_follows_a_primary_that_hangs(guarded: Guard) -> None:
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-    await asyncio.to_thread(wait_for, guarded.settled, guarded.story)
 
 
 async def test_a_primary_without_replicas_says_try_again(guarded: Guard, valkey: Valkey) -> None:
@@ -170,7 +175,7 @@ async def test_a_primary_without_replicas_says_try_again(guarded: Guard, valkey:
 async def test_no_sentinel_is_an_outage_not_a_hang() -> None:
     nowhere = Valkey("redis+sentinel://127.0.0.1:1,127.0.0.1:2/quest", 0.5)
     started = time.monotonic()
-    with pytest.raises(StoreUnavailable, match="does not answer: .*refused"):
+    with pytest.raises(StoreUnavailable, match="does not answer: Error 111"):
         await nowhere.ping()
     assert time.monotonic() - started < 2
     await nowhere.close()

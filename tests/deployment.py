@@ -1,0 +1,8 @@
+"""What the files of deploy/ are held against."""
+
+from quest_backend.settings import Settings
+
+# Every environment variable that the server reads.
+SETTINGS = {name.upper() for name in Settings.model_fields}
+# From SIGTERM to the end, at most: DRAIN_SECONDS of 5, and 10 s for the rest.
+LONGEST_STOP_S = 15
