@@ -85,7 +85,7 @@ class Guard:
 
         def moved() -> bool:
             new = self.primary
-            return new is not old and _has_replica(new)
+            return new is not old and _replicas_of(new) > 0
 
         wait_for(moved, self.story)
         return self.primary
@@ -101,9 +101,7 @@ class Guard:
 
     def settled(self) -> bool:
         """One primary, with both others as its replicas."""
-        with self.primary.client() as client:
-            state = client.info("replication")
-        return state["role"] == "master" and state["connected_slaves"] == 2 and self.knows_all()
+        return _replicas_of(self.primary) == 2 and self.knows_all()
 
     def story(self) -> str:
         """The ends of all logs."""
@@ -132,10 +130,11 @@ def wait_for(what: Callable[[], bool], story: Callable[[], str], timeout_s: floa
         time.sleep(0.05)
 
 
-def _has_replica(valkey: Guarded) -> bool:
+def _replicas_of(valkey: Guarded) -> int:
+    """How many a primary has; 0 for what is none."""
     with valkey.client() as client:
         state = client.info("replication")
-    return state["role"] == "master" and state["connected_slaves"] >= 1
+    return int(state["connected_slaves"]) if state["role"] == "master" else 0
 
 
 @contextmanager
@@ -157,7 +156,12 @@ def guard(folder: Path) -> Iterator[Guard]:
         each.config.write_text(text)
     running = Guard([first, *others], sentinels)
     with ExitStack() as stack:
-        for each in (*running.valkeys, *sentinels):
+        for each in running.valkeys:
+            each.start()
+            stack.callback(each.kill)
+        # A Sentinel that finds the replicas at once need not wait for its next look, 10 s later.
+        wait_for(lambda: _replicas_of(first) == 2, running.story)
+        for each in sentinels:
             each.start()
             stack.callback(each.kill)
         wait_for(running.knows_all, running.story)

@@ -1,15 +1,20 @@
 """Dockerfile and compose: linted, valid, and true to what the server reads."""
 
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import boto3
+import httpx
 import pytest
 import yaml
-from deployment import LONGEST_STOP_S, SETTINGS
+from deployment import LONGEST_STOP_S, SETTINGS, copied
 from fronts import BIN, DEPLOY
+from support import free_port
 
 ROOT = DEPLOY.parent
 COMPOSE = DEPLOY / "compose"
@@ -18,15 +23,6 @@ COMPOSE = DEPLOY / "compose"
 def run(*command: str | Path, **options: Any) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def copied() -> list[str]:
-    """What the Dockerfile takes from the repository."""
-    found: list[str] = []
-    for line in (DEPLOY / "Dockerfile").read_text().splitlines():
-        if line.startswith("COPY ") and "--from" not in line:
-            found += line.split()[1:-1]
-    return found
 
 
 def compose() -> dict[str, Any]:
@@ -90,8 +86,6 @@ def test_compose_holds_no_secret_and_says_which_it_needs() -> None:
 
 def test_every_service_is_confined() -> None:
     for name, service in compose()["services"].items():
-        if name == "bucket":  # runs a command and is gone
-            continue
         assert service["cap_drop"] == ["ALL"], name
         assert service["read_only"] is True, name
         assert "ports" not in service or name == "caddy", name
@@ -108,3 +102,60 @@ def test_caddy_takes_the_configuration_of_compose(tmp_path: Path, site: str) -> 
     }  # fmt: skip
     run(BIN / "caddy", "validate", "--config", tmp_path / "compose.caddyfile",
         "--adapter", "caddyfile", env=environment)  # fmt: skip
+
+
+def _store_of_compose(folder: Path, ports: dict[str, int]) -> list[str]:
+    """The command of service s3, with a folder, an address and ports of this machine."""
+    service = compose()["services"]["s3"]
+    flags = [
+        flag.replace("/data", str(folder)).replace("0.0.0.0", "127.0.0.1").replace("=s3", "=127.0.0.1")
+        for flag in service["command"]
+    ]
+    assert service["entrypoint"][0] == "weed"
+    return [
+        str(BIN / "weed"), *service["entrypoint"][1:], *flags,
+        *(f"-{name}={port}" for name, port in ports.items()),
+    ]  # fmt: skip
+
+
+def test_the_store_of_compose_makes_its_bucket_and_knows_its_keys(tmp_path: Path) -> None:
+    names = ("s3.port", "master.port", "volume.port", "filer.port")
+    grpc = tuple(f"{name}.grpc" for name in names)
+    ports = {name: free_port() for name in (*names, *grpc)}
+    keys = {"AWS_ACCESS_KEY_ID": "of-a-test", "AWS_SECRET_ACCESS_KEY": "a-secret-of-a-test"}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            _store_of_compose(tmp_path, ports), cwd=tmp_path, stdout=log, stderr=log,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **keys},
+        )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{ports['s3.port']}"
+        _up(f"{url}/healthz", tmp_path / "log")
+        (script,) = compose()["services"]["bucket"]["command"]
+        script = script.replace("$$", "$").replace(
+            "s3:9333", f"127.0.0.1:{ports['master.port']}.{ports['master.port.grpc']}"
+        )
+        for _ in range(2):  # also when it is there already
+            run("sh", "-c", script, env={
+                "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path), "BUCKET": "quest-test",
+            })  # fmt: skip
+        store = boto3.client(
+            "s3", endpoint_url=url, region_name="us-east-1",
+            aws_access_key_id="of-a-test", aws_secret_access_key="a-secret-of-a-test",
+        )  # fmt: skip
+        assert [each["Name"] for each in store.list_buckets()["Buckets"]] == ["quest-test"]
+        assert httpx.get(f"{url}/quest-test").status_code == 403
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _up(url: str, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text()[-3000:])
