@@ -1,5 +1,6 @@
 """What docs/deploy.md says about backups, done: a running server's state, in a new place."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -43,7 +44,8 @@ async def test_a_backup_of_a_running_server_is_a_server_again(tmp_path: Path) ->
                 await http.post(f"/api/devices/{quest.identity}/name", json={"customName": "Bench"})
             cli = shutil.which("valkey-cli") or "redis-cli"
             socket = first.data_dir / "valkey" / "valkey.sock"
-            subprocess.run([cli, "-s", socket, "--rdb", backup], check=True, timeout=30)
+            saving = await asyncio.create_subprocess_exec(cli, "-s", socket, "--rdb", backup)
+            assert await asyncio.wait_for(saving.wait(), 30) == 0
     finally:
         first.stop()
 

@@ -108,7 +108,9 @@ def _store_of_compose(folder: Path, ports: dict[str, int]) -> list[str]:
     """The command of service s3, with a folder, an address and ports of this machine."""
     service = compose()["services"]["s3"]
     flags = [
-        flag.replace("/data", str(folder)).replace("0.0.0.0", "127.0.0.1").replace("=s3", "=127.0.0.1")
+        flag.replace("/data", str(folder))
+        .replace("0.0.0.0", "127.0.0.1")
+        .replace("=s3", "=127.0.0.1")
         for flag in service["command"]
     ]
     assert service["entrypoint"][0] == "weed"

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -86,7 +87,7 @@ async def test_servers_follow_the_primary_and_nothing_is_lost(
             assert not await ready(one)
             await asyncio.to_thread(guarded.follow, old)
             for server in (one, two):
-                await until(lambda server=server: ready(server))
+                await until(partial(ready, server))
 
             # What was before is so still, and new things can be done, over both servers.
             refusal = await rival.ask(
@@ -152,7 +153,7 @@ async def test_a_primary_without_replicas_says_try_again(guarded: Guard, valkey:
             await asyncio.to_thread(
                 wait_for, lambda: client.info("replication")["connected_slaves"] == 0, guarded.story
             )
-        with pytest.raises(StoreUnavailable, match="takes no changes.*NOREPLICAS"):
+        with pytest.raises(StoreUnavailable, match=r"takes no changes.*NOREPLICAS"):
             await valkey.call(valkey.client.set("probe", "2"))
     finally:
         for each in replicas:

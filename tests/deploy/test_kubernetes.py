@@ -119,7 +119,9 @@ def test_prometheus_finds_the_servers_and_the_autoscaler_its_metric(server: Serv
     annotations = _pod("quest-backend")["metadata"]["annotations"]
     for name in annotations:
         assert re.sub(r"[./]", "_", name) in scrape, name
-    assert httpx.get(f"{server.url}{annotations['prometheus.io/path']}", timeout=5).status_code == 200
+    assert (
+        httpx.get(f"{server.url}{annotations['prometheus.io/path']}", timeout=5).status_code == 200
+    )
 
     adapter = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yml").read_text())
     (rule,) = adapter["rules"]["custom"]

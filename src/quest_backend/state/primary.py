@@ -75,15 +75,19 @@ class Primary:
         # As redis-py reads them from an address: username, password, path, ssl_ca_certs, …
         self.options: dict[str, Any] = dict(parse_url(address.url))
         self._of_sentinels = {
-            name: self.options.pop(key) for key, name in _OF_SENTINELS.items() if key in self.options
+            name: self.options.pop(key)
+            for key, name in _OF_SENTINELS.items()
+            if key in self.options
         }
         self.secure = "connection_class" in self.options and "path" not in self.options
-        self._sentinel = self._sentinels(address.sentinels, timeout_s) if address.sentinels else None
+        self._sentinel = (
+            self._sentinels(address.sentinels, timeout_s) if address.sentinels else None
+        )
 
     def _sentinels(self, places: tuple[tuple[str, int], ...], timeout_s: float) -> Sentinel:
         ask_s = timeout_s * _ASK_SHARE
         tls = {key: value for key, value in self.options.items() if key.startswith("ssl_")}
-        return _Sentinels(
+        return _Sentinels(  # type: ignore[no-untyped-call]  # redis-py types no Sentinel's making
             list(places),
             sentinel_kwargs={
                 "socket_timeout": ask_s,
@@ -96,7 +100,9 @@ class Primary:
             },
         )
 
-    def pool(self, *, max_connections: int, timeout: float, **options: Any) -> BlockingConnectionPool:
+    def pool(
+        self, *, max_connections: int, timeout: float, **options: Any
+    ) -> BlockingConnectionPool:
         """A pool that waits ``timeout`` seconds for a free connection. Nothing is opened yet."""
         if self._sentinel is None:
             return BlockingConnectionPool.from_url(
@@ -107,7 +113,8 @@ class Primary:
             SentinelManagedSSLConnection if self.secure else SentinelManagedConnection
         )
         limits = {"max_connections": max_connections, "timeout": timeout}
-        return _PrimaryPool(self._service, self._sentinel, **{**options, **given, **limits})
+        everything = {**options, **given, **limits}
+        return _PrimaryPool(self._service, self._sentinel, **everything)  # type: ignore[no-untyped-call]  # as above
 
     async def place(self) -> tuple[str, int]:
         """Host and port, as they are now, of a Valkey that is reached by TCP.
