@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import Awaitable
 from functools import cache
 from importlib import resources
@@ -26,14 +27,20 @@ _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # So many calls in a row failed: for a moment others fail at once, instead of each waiting its time.
 _FAILURES = 2
 _PAUSE_S = 0.3
-# What a Valkey says that waits for its replicas, or that has just been made one.
-_NOT_NOW = ("NOREPLICAS", "MASTERDOWN", "UNBLOCKED")
+# What a Valkey says that waits for its replicas, has just been made one, or cannot write to its disk;
+# in a transaction after other words.
+_NOT_NOW = re.compile(r"(?:^|: )(?:NOREPLICAS|MASTERDOWN|UNBLOCKED|MISCONF|READONLY|OOM) ")
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether one of ``OUTAGES`` says that the connection is lost."""
     # uvloop says so of a write to a connection that has just closed.
     return not isinstance(error, RuntimeError) or "handler is closed" in str(error)
+
+
+def takes_no_changes(error: ResponseError) -> bool:
+    """Whether a refusal is for now, not for what was asked: nothing was changed, try again."""
+    return _NOT_NOW.search(str(error)) is not None
 
 
 @cache
@@ -82,7 +89,7 @@ class Valkey:
             # A replica until the failover is through; or it takes nothing new.
             raise StoreUnavailable(f"the state store takes no changes: {error}") from error
         except ResponseError as error:
-            if str(error).startswith(_NOT_NOW):
+            if takes_no_changes(error):
                 # Sentinels tell a primary last that it is none any more; no connection stays there.
                 self._primary.doubt()
                 await self.client.connection_pool.disconnect()
