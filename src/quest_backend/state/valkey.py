@@ -27,8 +27,8 @@ _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # So many calls in a row failed: for a moment others fail at once, instead of each waiting its time.
 _FAILURES = 2
 _PAUSE_S = 0.3
-# What a Valkey says that waits for its replicas, has just been made one, or cannot write to its disk;
-# in a transaction after other words.
+# What a Valkey says that waits for its replicas, has just been made one, or cannot write to its
+# disk; in a transaction after other words.
 _NOT_NOW = re.compile(r"(?:^|: )(?:NOREPLICAS|MASTERDOWN|UNBLOCKED|MISCONF|READONLY|OOM) ")
 
 
