@@ -180,6 +180,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 "origin": node_id,
             },
         )
+        limiter = HttpLimiter(url, settings.rate_limit_multiplier, timeout_s, valkey)
         storage: Storage | None = None
         try:
             await valkey.ping()
@@ -221,7 +222,7 @@ def build(settings: Settings, made: Secrets) -> Server:
                 storage=storage,
                 qa=quality,
                 metrics=metrics,
-                limiter=HttpLimiter(url, settings.rate_limit_multiplier, timeout_s, valkey),
+                limiter=limiter,
                 dependencies={"valkey": valkey.ping, "s3": storage.store.ping},
                 readiness=Readiness(valkey.ping),
                 started_at=time.monotonic(),
@@ -244,6 +245,7 @@ def build(settings: Settings, made: Secrets) -> Server:
             await door.close()
             if storage is not None:
                 await storage.close()
+            await limiter.close()
             await valkey.close()
             await children.stop()
             log.info("server_stopped")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from quest_backend import addresses
 from quest_backend.qa import verdict
 from quest_backend.qa.judge import Judge
 
@@ -53,7 +54,8 @@ class Settings(BaseSettings):
     )
 
     redis_url: str | None = Field(
-        None, description="Valkey or Redis 7+ to use; an embedded Valkey when not set"
+        None,
+        description="Valkey or Redis 7+ to use, also by Sentinels; an embedded Valkey when not set",
     )
     bus_urls: Annotated[list[str], NoDecode] = Field(
         [],
@@ -172,7 +174,12 @@ class Settings(BaseSettings):
         description="arrays larger than this are not read for QA",
     )
 
-    @field_validator("allowed_origins", "bus_urls", mode="before")
+    @field_validator("bus_urls", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        return addresses.split(value) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -184,12 +191,18 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_store(cls, value: str | None) -> str | None:
+        if value is not None:
+            addresses.parse(value)
+        return value
+
     @field_validator("bus_urls")
     @classmethod
     def _are_stores(cls, value: list[str]) -> list[str]:
         for url in value:
-            if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-                raise ValueError(f"not an address of a Valkey: {url!r}; redis://host:port")
+            addresses.parse(url)
         return value
 
     @field_validator("s3_endpoint_url", "s3_public_endpoint_url")

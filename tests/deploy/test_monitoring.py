@@ -72,6 +72,13 @@ def test_every_query_names_what_is_exposed(exposed: dict[str, str], where: str, 
         assert f'"{label}"' in known.read_text(), f"{where}: no label {label}"
 
 
+def test_every_alert_has_its_paragraph() -> None:
+    documented = re.findall(
+        r"^\| `(Quest\w+)`", (DEPLOY.parent / "docs" / "deploy.md").read_text(), re.MULTILINE
+    )
+    assert set(documented) == {alert for alert, _ in _alerts()}
+
+
 def test_every_metric_says_what_it_is(exposed: dict[str, str]) -> None:
     for name, family in exposed.items():
         assert len(family.splitlines()[0].split(" ", 1)[-1]) > 3, name

@@ -15,6 +15,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from quest_backend.api.context import context_of
 from quest_backend.api.errors import ApiError
 from quest_backend.protocol.events import DeviceType
+from quest_backend.state.primary import Primary
 from quest_backend.state.valkey import Valkey
 from quest_backend.tokens import Identity, InvalidToken
 
@@ -95,23 +96,38 @@ def admin(
         raise ApiError(403, "Wrong X-API-Key")
 
 
+_CONNECTIONS = 32
+
+
 class HttpLimiter:
     """Requests per client address, counted in Valkey so that they hold over several nodes."""
 
     def __init__(self, redis_url: str, multiplier: float, timeout_s: float, valkey: Valkey) -> None:
         """``valkey`` knows when the store is away: whoever waited here waits nowhere else."""
         self._valkey = valkey
+        self._primary = Primary(redis_url, timeout_s)
+        self._pool = self._primary.pool(
+            max_connections=_CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        options: dict[str, Any] = {"connection_pool": self._pool}
         self._storage = RedisStorage(
-            f"async+{redis_url}",
+            "async+redis://",
             implementation="redispy",
             key_prefix="http_limits",
             wrap_exceptions=False,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
+            **options,
         )
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._multiplier = multiplier
         self.node = secrets.token_hex(6)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.disconnect()
+        await self._primary.close()
 
     async def check(self, group: str, item: RateLimitItem, client: str) -> None:
         """Count a request.

@@ -18,6 +18,7 @@ from taskiq_redis import RedisStreamBroker
 
 from quest_backend.jobs.queue import GROUP
 from quest_backend.state import keys
+from quest_backend.state.primary import Primary
 
 log = structlog.get_logger()
 
@@ -53,12 +54,13 @@ class LeasedStreamBroker(RedisStreamBroker):
     def __init__(
         self, url: str, timeout_s: float, lease_s: float, lost: Callable[[bytes], Awaitable[None]]
     ) -> None:
+        # The library's own pool, which is never used, knows no Sentinels.
         super().__init__(
-            url,
-            queue_name=keys.QA_JOBS,
-            consumer_group_name=GROUP,
-            consumer_id="0",
-            max_connection_pool_size=8,
+            "redis://", queue_name=keys.QA_JOBS, consumer_group_name=GROUP, consumer_id="0"
+        )
+        self._primary = Primary(url, timeout_s)
+        self.connection_pool = self._primary.pool(
+            max_connections=8,
             timeout=timeout_s,
             socket_timeout=timeout_s + _BLOCK_MS / 1000,
             socket_connect_timeout=timeout_s,
@@ -74,6 +76,11 @@ class LeasedStreamBroker(RedisStreamBroker):
     async def startup(self) -> None:
         """Nothing is asked of Valkey yet: it may be away."""
         await super(RedisStreamBroker, self).startup()
+
+    async def shutdown(self) -> None:
+        """Close every connection."""
+        await super().shutdown()
+        await self._primary.close()
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Jobs, one at a time, for ever. Waits while Valkey is away."""

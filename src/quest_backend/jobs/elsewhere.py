@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from quest_backend import addresses
 from quest_backend.clock import Clock
 from quest_backend.jobs.service import QaJobs
 from quest_backend.settings import Settings
@@ -69,7 +70,7 @@ async def stores_of(settings: Settings) -> AsyncIterator[Stores]:
             yield Stores(valkey, bucket, QaJobs(settings, url, valkey, bucket, Clock()))
     except StoreUnavailable:
         raise NotReachable(
-            f"Valkey at {settings.redis_url} does not answer"
+            f"Valkey at {addresses.shown(settings.redis_url)} does not answer"
             if settings.redis_url
             else f"no server runs in {settings.data_dir}; start it, or set REDIS_URL"
         ) from None

@@ -181,6 +181,7 @@ class Peers:
         if lost:
             log.warning("state_store_lost_changes", known_revision=highest)
         before = set(hub.view.devices)
+        await hub.changes.step_back()
         loaded = await hub.store.load_all()
         for device, telemetry in loaded:
             self.learn(device, force=lost)

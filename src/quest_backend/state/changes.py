@@ -29,6 +29,11 @@ _PER_READ = 500
 _REMEMBERED = 10_000
 
 
+def _order(entry_id: str) -> tuple[int, int]:
+    at_ms, _, number = entry_id.partition("-")
+    return int(at_ms), int(number)
+
+
 class Changes:
     """One node's writing to, and reading of, the streams. Every message is handed on once."""
 
@@ -50,8 +55,26 @@ class Changes:
             StoreUnavailable: Valkey is away.
         """
         for stream in (keys.CHANGES, self._inbox):
-            last = await self._valkey.call(self._valkey.client.xrevrange(stream, count=1))
-            self._read_to[stream] = last[0][0] if last else "0-0"
+            self._read_to[stream] = await self._end_of(stream)
+
+    async def step_back(self) -> None:
+        """Go on at the streams' ends where they are behind what has been read.
+
+        So they are when a replica with an earlier clock, or without the newest entries, has become
+        the primary: what it adds would count as read. What comes twice is known by its number.
+
+        Raises:
+            StoreUnavailable: Valkey is away.
+        """
+        for stream, read_to in list(self._read_to.items()):
+            end = await self._end_of(stream)
+            if _order(end) < _order(read_to):
+                log.warning("stream_went_back", stream=stream, read_to=read_to, end=end)
+                self._read_to[stream] = end
+
+    async def _end_of(self, stream: str) -> str:
+        last = await self._valkey.call(self._valkey.client.xrevrange(stream, count=1))
+        return last[0][0] if last else "0-0"
 
     async def read(self) -> list[Message]:
         """What is new, oldest first; waits a little when there is nothing.

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import hiredis
 import structlog
-from redis.asyncio.connection import parse_url
+
+from quest_backend.state.primary import Primary
 
 log = structlog.get_logger()
 
@@ -91,7 +92,7 @@ class Link:
         reply: Callable[[Any], None],
         resumed: Callable[[], None],
     ) -> None:
-        self._options = parse_url(url)
+        self._primary = Primary(url, timeout_s)
         self._timeout_s = timeout_s
         self._opened = opened
         self._reply = reply
@@ -116,6 +117,12 @@ class Link:
 
     async def keep(self) -> None:
         """For ever: connect, and again when the connection is lost."""
+        try:
+            await self._keep()
+        finally:
+            await self._primary.close()
+
+    async def _keep(self) -> None:
         pause = _RETRY_FIRST_S
         while True:
             try:
@@ -123,6 +130,7 @@ class Link:
                 pause = _RETRY_FIRST_S
                 await self._until_lost()
             except (OSError, TimeoutError, LinkRefused) as error:
+                self._primary.doubt()
                 if pause == _RETRY_FIRST_S:
                     log.warning("bus_link_lost", reason=str(error))
             finally:
@@ -131,7 +139,7 @@ class Link:
             pause = min(_RETRY_CAP_S, pause * 2)
 
     async def _connect(self) -> None:
-        options, loop = self._options, asyncio.get_running_loop()
+        options, loop = self._primary.options, asyncio.get_running_loop()
 
         def wire() -> _Wire:
             return _Wire(self._reply, self._resumed)
@@ -140,12 +148,9 @@ class Link:
             if "path" in options:
                 pair = await loop.create_unix_connection(wire, options["path"])
             else:
-                secure = options.get("connection_class") is not None
+                host, port = await self._primary.place()
                 pair = await loop.create_connection(
-                    wire,
-                    options.get("host", "localhost"),
-                    options.get("port", 6379),
-                    ssl=_tls(options) if secure else None,
+                    wire, host, port, ssl=_tls(options) if self._primary.secure else None
                 )
         self._transport, self._wire = cast(asyncio.WriteTransport, pair[0]), pair[1]
         password = options.get("password")

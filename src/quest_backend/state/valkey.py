@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import Awaitable
 from functools import cache
 from importlib import resources
@@ -13,6 +14,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
+
+from quest_backend.state.primary import Primary
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
@@ -26,12 +29,20 @@ _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # request of several calls then waits for one of them only, also when it can do without the first.
 _FAILURES = 2
 _PAUSE_S = 0.3
+# What a Valkey says that waits for its replicas, has just been made one, or cannot write to its
+# disk; in a transaction after other words.
+_NOT_NOW = re.compile(r"(?:^|: )(?:NOREPLICAS|MASTERDOWN|UNBLOCKED|MISCONF|READONLY|OOM) ")
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether one of ``OUTAGES`` says that the connection is lost."""
     # uvloop says so of a write to a connection that has just closed.
     return not isinstance(error, RuntimeError) or "handler is closed" in str(error)
+
+
+def takes_no_changes(error: ResponseError) -> bool:
+    """Whether a refusal is for now, not for what was asked: nothing was changed, try again."""
+    return _NOT_NOW.search(str(error)) is not None
 
 
 @cache
@@ -45,9 +56,9 @@ class Valkey:
     """A pool of connections, each call bounded by ``timeout_s``."""
 
     def __init__(self, url: str, timeout_s: float, constants: dict[str, Any] | None = None) -> None:
+        self._primary = Primary(url, timeout_s)
         # A storm of commands waits its turn for a connection; it does not fail, nor open thousands.
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
+        pool = self._primary.pool(
             max_connections=_MAX_CONNECTIONS,
             timeout=timeout_s,
             decode_responses=True,
@@ -79,11 +90,17 @@ class Valkey:
         except (ReadOnlyError, OutOfMemoryError) as error:
             # A replica until the failover is through; or it takes nothing new.
             raise StoreUnavailable(f"the state store takes no changes: {error}") from error
-        except ResponseError:
+        except ResponseError as error:
+            if takes_no_changes(error):
+                # Sentinels tell a primary last that it is none any more; no connection stays there.
+                self._primary.doubt()
+                await self.client.connection_pool.disconnect()
+                raise StoreUnavailable(f"the state store takes no changes: {error}") from error
             raise  # a bug of ours, not an outage
         except OUTAGES as error:
             if not is_outage(error):
                 raise
+            self._primary.doubt()
             silent = isinstance(error, TimeoutError | NoAnswer)
             self._failures += _FAILURES if silent else 1
             self._pause_until = now() + _PAUSE_S
@@ -110,3 +127,4 @@ class Valkey:
     async def close(self) -> None:
         """Close every connection."""
         await self.client.aclose()
+        await self._primary.close()
