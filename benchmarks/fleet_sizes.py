@@ -174,7 +174,7 @@ def curve(units: Units, given: Assumptions) -> str:
         [
             picture.Line("servers", [(n.headsets, n.nodes) for n in found]),
             picture.Line("Valkeys for the bus", [(n.headsets, n.bus_shards) for n in found]),
-            picture.Line("s between lists", [(n.headsets, n.lists.every_s) for n in found]),
+            picture.Line("s lists are late", [(n.headsets, n.lists.late_s) for n in found]),
             picture.Line("S3 writes a second", [(n.headsets, n.s3_writes_per_s) for n in found]),
         ],
     )

@@ -14,6 +14,8 @@ from scaling.units import Units
 
 # As in realtime/lists.py: the least pause between two lists, and bytes a second of them per server.
 _LIST_PAUSE_S, _LIST_BYTES_PER_S = 0.3, 64e6
+# A list that is older than this misleads whoever looks at it.
+_LISTS_TOO_LATE_S = 5.0
 _GIB = 2**30
 _MONTH_HOURS = 730
 _MOST_NODES = 1 << 20
@@ -139,9 +141,10 @@ def upload_parts(fleet: Fleet) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The three lists that everybody gets on a change."""
+    """The three lists that everybody gets on a change; ``late_s`` is how late at most."""
 
     bytes: float
+    late_s: float
     every_s: float
     kb_per_s: float  # that a server sends
 
@@ -151,9 +154,9 @@ def lists(units: Units, fleet: Fleet, headsets: float, nodes: int) -> Lists:
     size = units.list_bytes_per_device * headsets
     here = clients(fleet, headsets) / nodes
     changes = headsets * fleet.changes_per_headset_hour / 3600
-    wanted_s = 1 / changes if changes else inf
-    every_s = max(_LIST_PAUSE_S, size * here / _LIST_BYTES_PER_S, wanted_s)
-    return Lists(size, every_s, size * here / every_s / 1000)
+    late_s = max(_LIST_PAUSE_S, size * here / _LIST_BYTES_PER_S)
+    every_s = max(late_s, 1 / changes if changes else inf)
+    return Lists(size, late_s, every_s, size * here / every_s / 1000)
 
 
 def clients(fleet: Fleet, headsets: float) -> float:
@@ -375,9 +378,9 @@ def _broken(given: Assumptions, needs: Needs, *, fits: bool) -> list[str]:
                      f"most of it for {worst}")  # fmt: skip
     if needs.state_share > given.sizing.core_share:
         found.append(f"the state's Valkey needs {needs.state_share:.1f} cores and has one")
-    if needs.lists.every_s > 5:
-        found.append(f"lists of {needs.lists.bytes / 1e6:.1f} MB are {needs.lists.every_s:.0f} s "
-                     "apart")  # fmt: skip
+    if needs.lists.late_s > _LISTS_TOO_LATE_S:
+        found.append(f"lists of {needs.lists.bytes / 1e6:.1f} MB come up to "
+                     f"{needs.lists.late_s:.0f} s late")  # fmt: skip
     if needs.s3_writes_per_s > given.sizing.s3_writes_per_s_and_prefix:
         found.append(f"{needs.s3_writes_per_s:,.0f} writes a second go to one prefix of S3")
     return found

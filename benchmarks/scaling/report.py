@@ -166,7 +166,7 @@ def fleets(found: list[Needs]) -> Iterator[str]:
             (f"{one.bus.bytes_in / 1e6:,.0f} / {one.bus.bytes_out / 1e6:,.0f}" for one in found)),
         row("Valkeys for the bus (`BUS_URLS`)", (f"{one.bus_shards:,}" for one in found)),
         row("three lists, kB", (f"{one.lists.bytes / 1e3:,.0f}" for one in found)),
-        row("seconds between lists", (f"{one.lists.every_s:,.1f}" for one in found)),
+        row("seconds that lists are late at most", (f"{one.lists.late_s:,.1f}" for one in found)),
         row("S3 writes a second", (_amount(one.s3_writes_per_s) for one in found)),
         row("S3 writes, million a month",
             (f"{one.s3_writes_per_month / 1e6:,.1f}" for one in found)),

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 from load import Load
+from servers import JWT_SECRET
+from support import Client
 
-from scaling.cluster import Shared
+from quest_backend.protocol import catalogue
+from quest_backend.protocol.events import DeviceType
+from quest_backend.tokens import Tokens
+from scaling.cluster import Cluster, Shared
 from scaling.probe import Probe, probe
 from scaling.units import Cost
 
@@ -38,12 +44,17 @@ class SocketCosts:
 
     def __init__(self, shared: Shared, tokens: Path, scale: Scale, show: Show) -> None:
         self._shared, self._tokens, self._scale, self._show = shared, tokens, scale, show
+        self._shown_bytes = 0.0
 
-    async def _run(self, what: str, nodes: int = 1, **load: Any) -> Probe:
+    async def _run(self, what: str, nodes: int = 1, *, look: bool = False, **load: Any) -> Probe:
         scale = self._scale
         wanted = Load(**{"warmup": scale.warmup, "seconds": scale.seconds, **load})
         async with self._shared.cluster(nodes) as cluster:
-            found = await probe(cluster, wanted, self._tokens)
+
+            async def looking() -> None:
+                self._shown_bytes = await _telemetry_bytes(cluster)
+
+            found = await probe(cluster, wanted, self._tokens, looking if look else None)
         cores = " ".join(f"{name} {value:.0%}" for name, value in found.steady.cpu.items())
         self._show(f"{what:46} {cores}")
         return found
@@ -75,10 +86,10 @@ class SocketCosts:
         quiet = await self._run(f"{count} headsets that say nothing", headsets=count)
         joined = quiet.joining
         per_s = count * _TELEMETRY_HZ
-        says = {"headsets": count, "telemetry_hz": _TELEMETRY_HZ}
+        says: dict[str, Any] = {"headsets": count, "telemetry_hz": _TELEMETRY_HZ}
         alone = await self._run(f"{count} headsets, {_TELEMETRY_HZ} telemetry/s each", **says)
         shown = await self._run(f"the same to {_DASHBOARDS} dashboards",
-                                dashboards=_DASHBOARDS, **says)  # fmt: skip
+                                look=True, dashboards=_DASHBOARDS, **says)  # fmt: skip
         apart = await self._run("the same on one of two servers", 2, headset_servers=1, **says)
         still = await self._run("two servers, headsets that say nothing", 2,
                                 headsets=count, headset_servers=1)  # fmt: skip
@@ -102,6 +113,7 @@ class SocketCosts:
                 state["total_net_input_bytes"] - idle_state["total_net_input_bytes"]
             ) / per_s,
             "telemetry_shown_us": shown.per("node0", deliveries, alone.steady.cpu["node0"]),
+            "telemetry_shown_bytes": self._shown_bytes,
             "telemetry_elsewhere_us": max(0.0, elsewhere) * 1e6 / per_s,
             "telemetry_bus_us": max(0.0, between) * 1e6 / per_s,
             "telemetry_bus_bytes": apart.steady.nodes[0]["bus_bytes"] / per_s,
@@ -124,7 +136,7 @@ class SocketCosts:
 
     async def _frames_of(self, kilobytes: int, known: dict[str, Any]) -> dict[str, float]:
         count = self._scale.streaming
-        sends = {"headsets": count, "fps": _FPS, "frame_bytes": kilobytes * 1000}
+        sends: dict[str, Any] = {"headsets": count, "fps": _FPS, "frame_bytes": kilobytes * 1000}
         unwatched = await self._run(f"{kilobytes} kB frames that nobody watches", **sends)
         one = await self._run(f"{kilobytes} kB frames, a viewer each", viewers=count, **sends)
         three = await self._run(f"{kilobytes} kB frames, three each", viewers=3 * count, **sends)
@@ -156,6 +168,17 @@ class SocketCosts:
             ),
             "viewer_kib": max(0.0, more_kib * 1024 / (2 * count)),
         }
+
+
+async def _telemetry_bytes(cluster: Cluster) -> float:
+    """Of what a dashboard gets of one telemetry message."""
+    name = "BENCH_LOOKER"
+    token = Tokens(JWT_SECRET, "unused").issue(name, DeviceType.DASHBOARD)
+    async with Client(cluster.nodes[0], DeviceType.DASHBOARD, name, token=token) as looker:
+        await looker.send(catalogue.DASHBOARD_SUBSCRIBE)
+        event = catalogue.ON_DEVICE_TELEMETRY_UPDATED
+        state = await looker.gets(event, lambda device: device["telemetry"], timeout_s=20)
+    return float(len(orjson.dumps([event.name, state])))
 
 
 def _sent(found: Probe) -> float:

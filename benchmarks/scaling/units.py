@@ -1,9 +1,7 @@
 """What one of each thing costs, as measured: the model's only input that is not an assumption."""
 
-import json
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +72,3 @@ class Units:
     upload_state_commands: float
     qa_cpu_s: float
     qa_get_requests: float
-
-    def write(self, path: Path, **about: Any) -> None:
-        """As JSON, with what is to be known ``about`` the run."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"about": about, "units": asdict(self)}, indent=1) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What ``write`` wrote.
-
-        Raises:
-            ValueError: another version wrote it.
-        """
-        try:
-            found = json.loads(path.read_text())["units"]
-            values = {
-                field.name: Cost(**found[field.name]) if field.type is Cost else found[field.name]
-                for field in fields(cls)
-            }
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} lacks {error}: measure again") from None
-        return cls(**values)  # type: ignore[arg-type]  # each field as its type above
