@@ -22,7 +22,7 @@ from typing import Any
 import three_nodes
 from rich.console import Console
 from scaling import ROOT, lists, nodes, picture, recordings, report, sockets
-from scaling.cluster import Shared
+from scaling.cluster import Shared, leave_nothing_behind
 from scaling.lists import WholeFleet
 from scaling.model import Assumptions, largest_fleet, needs
 from scaling.units import Cost, Units
@@ -31,7 +31,7 @@ from load import write_tokens  # isort: skip  # these two: found once scaling is
 from report import machine  # isort: skip
 
 EXAMPLES = """examples:
-  make bench-scaling ARGS=--write          everything, into docs/scaling.md: about 15 minutes
+  make bench-scaling ARGS=--write          everything, into docs/scaling.md: about 20 minutes
   make bench-scaling ARGS=--quick          a first look: two to three minutes on a free machine
   python benchmarks/fleet_sizes.py --only lists
   python benchmarks/fleet_sizes.py --model-only --write      after a change of assumptions.toml
@@ -113,6 +113,8 @@ async def measure(options: argparse.Namespace, console: Console, kept: Kept) -> 
         write_tokens(tokens)
         async with Shared(Path(folder)) as shared:
             scale = sockets.QUICK if quick else sockets.FULL
+            if options.runs:
+                scale = dataclasses.replace(scale, runs=options.runs)
             steps: dict[str, Callable[[], Awaitable[Any]]] = {
                 "sockets": sockets.SocketCosts(shared, tokens, scale, show).measure,
                 "recordings": lambda: recordings.measure(
@@ -208,16 +210,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--headsets", type=_sizes, default=list(report.SIZES), metavar="A,B",
                         help="sizes of fleets to compute (100,1000,10000,100000)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="shorter and smaller runs")
+    parser.add_argument("--runs", type=int, default=0, metavar="N",
+                        help="of each of the sockets' loads, medians count (3; with --quick 1)")  # fmt: skip
     parser.add_argument("--model-only", action="store_true", help="measure nothing")
     parser.add_argument("--assumptions", type=Path, default=ASSUMPTIONS, metavar="PATH",
                         help="a file like benchmarks/scaling/assumptions.toml")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="write docs/scaling.md's tables")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.runs < 0:
+        parser.error("--runs: at least 1")
+    return given
 
 
 def main() -> int:
     """Measure, compute, show, write."""
     options = parse()
+    leave_nothing_behind()
     console = Console() if sys.stdout.isatty() else Console(width=150)
     try:
         given = Assumptions.of(tomllib.loads(options.assumptions.read_text()))
@@ -258,4 +266,7 @@ def _model_ratios(kept: Kept, units: Units, given: Assumptions) -> list[tuple[st
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

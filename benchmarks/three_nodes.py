@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from scaling import ROOT, nodes
-from scaling.cluster import Shared
+from scaling.cluster import Shared, leave_nothing_behind
 from scaling.probe import ProbeFailed
 
 from load import write_tokens  # isort: skip  # found once scaling is imported
@@ -130,10 +130,14 @@ async def run(options: argparse.Namespace, console: Console) -> int:
 def main() -> int:
     """Build the load generator, then measure."""
     options = parse()
+    leave_nothing_behind()
     subprocess.run(["make", "-s", "-C", str(ROOT), "relay-load"], check=True)
     # Tables need their width also where there is no terminal.
     return asyncio.run(run(options, Console() if sys.stdout.isatty() else Console(width=150)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

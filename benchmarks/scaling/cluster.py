@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
@@ -33,6 +34,12 @@ _METRICS = {
 }  # fmt: skip
 _INFO = ("total_commands_processed", "total_net_input_bytes", "total_net_output_bytes")
 _SCRAPE_TIMEOUT_S = 60
+
+
+def leave_nothing_behind() -> None:
+    """Also when a benchmark is ended in the background: servers and folders go with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,16 @@ from quest_backend.tokens import Tokens
 from scaling.cluster import Cluster, Reading, Shared, Used
 from scaling.probe import probe
 
-FULL, QUICK = (1000, 3000), (300, 1000)
-_WINDOW_S = 6.0
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many headsets, one size after the other, and seconds before and with renames."""
+
+    sizes: tuple[int, ...]
+    window_s: float
+
+
+FULL, QUICK = Scale((1000, 3000), 6.0), Scale((300, 1000), 2.0)
 _RENAME_EVERY_S = 0.5
 _LISTS = (
     catalogue.ON_HEADSETS_UPDATED,
@@ -49,14 +57,14 @@ class WholeFleet:
 
 
 async def measure(
-    shared: Shared, tokens: Path, sizes: tuple[int, ...], show: Callable[[str], None]
+    shared: Shared, tokens: Path, scale: Scale, show: Callable[[str], None]
 ) -> list[WholeFleet]:
     """One row for each size."""
     rows = []
-    for count in sizes:
+    for count in scale.sizes:
         async with shared.cluster(1) as cluster:
-            meanwhile = _Meanwhile(cluster)
-            load = Load(headsets=count, warmup=2, seconds=3 * _WINDOW_S, inflight=128)
+            meanwhile = _Meanwhile(cluster, scale.window_s)
+            load = Load(headsets=count, warmup=2, seconds=3 * scale.window_s, inflight=128)
             found = await probe(cluster, load, tokens, meanwhile.run)
         row = meanwhile.row(count, found.steady.rss_mib["node0"])
         rows.append(row)
@@ -68,8 +76,8 @@ async def measure(
 class _Meanwhile:
     """First quiet, then renames."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, window_s: float) -> None:
+        self._cluster, self._window_s = cluster, window_s
         self._node = cluster.nodes[0]
         self._quiet: list[Reading] = []
         self._busy: list[Reading] = []
@@ -83,11 +91,11 @@ class _Meanwhile:
             self._devices = await _median_s(http, "/api/devices")
             read = asyncio.to_thread
             self._quiet = [await read(self._cluster.reading)]
-            await asyncio.sleep(_WINDOW_S)
+            await asyncio.sleep(self._window_s)
             self._quiet.append(await read(self._cluster.reading))
             self._busy = [await read(self._cluster.reading)]
             renaming = asyncio.create_task(self._rename(http))
-            await self._wait_on_it(_WINDOW_S)
+            await self._wait_on_it(self._window_s)
             renaming.cancel()
             await asyncio.gather(renaming, return_exceptions=True)
             self._busy.append(await read(self._cluster.reading))

@@ -1,5 +1,6 @@
 """Unit costs of connections, telemetry and frames: one thing changes from run to run."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large and long the runs are."""
+    """How large, long and often the runs are."""
 
     idle: int
     headsets: int
@@ -30,144 +31,190 @@ class Scale:
     seconds: float
     warmup: float
     frame_kb: tuple[int, ...]
+    runs: int
 
 
-FULL = Scale(idle=2000, headsets=500, streaming=60, seconds=10, warmup=2, frame_kb=(10, 40))
-QUICK = Scale(idle=500, headsets=200, streaming=40, seconds=2.5, warmup=1, frame_kb=(40,))
+FULL = Scale(idle=2000, headsets=500, streaming=50, seconds=8, warmup=2, frame_kb=(10, 40), runs=3)
+QUICK = Scale(
+    idle=500, headsets=200, streaming=30, seconds=2.5, warmup=1, frame_kb=(40,), runs=1
+)  # fmt: skip
 _TELEMETRY_HZ = 2  # each one is written: Valkey gets a headset's newest twice a second
-_DASHBOARDS = 10
+_DASHBOARDS = 25
 _FPS = 30
+# Enough that what one more costs stands out of what differs from run to run.
+_VIEWERS = 6
+_PING_ROUND_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    what: str
+    nodes: int
+    load: Load
+    look: bool = False
+
+
+def _cases(scale: Scale) -> dict[str, _Case]:
+    usual: dict[str, Any] = {"warmup": scale.warmup, "seconds": scale.seconds}
+    long = usual | {"seconds": max(_PING_ROUND_S, scale.seconds)}
+    quiet = usual | {"headsets": scale.headsets}
+    says = quiet | {"telemetry_hz": _TELEMETRY_HZ}
+    apart = {"headset_servers": 1}
+    shown = f"the same to {_DASHBOARDS} dashboards"
+    cases = {
+        "nothing": _Case("an idle server", 1, Load(idle=1, **long)),
+        "idle": _Case(f"{scale.idle} idle connections", 1, Load(idle=scale.idle, **long)),
+        "quiet": _Case(f"{scale.headsets} headsets that say nothing", 1, Load(**quiet)),
+        "alone": _Case(f"{scale.headsets} headsets that say how they are", 1, Load(**says)),
+        "shown": _Case(shown, 1, Load(dashboards=_DASHBOARDS, **says), look=True),
+        "apart": _Case("the same, on one of two servers", 2, Load(**says, **apart)),
+        "still": _Case("on one of two, saying nothing", 2, Load(**quiet, **apart)),
+    }
+    for kb in scale.frame_kb:
+        sends = usual | {"headsets": scale.streaming, "fps": _FPS, "frame_bytes": kb * 1000}
+        one, many = scale.streaming, _VIEWERS * scale.streaming
+        cases |= {
+            f"unwatched{kb}": _Case(f"{kb} kB frames, nobody watches", 1, Load(**sends)),
+            f"one{kb}": _Case(f"{kb} kB frames, a viewer each", 1, Load(viewers=one, **sends)),
+            f"many{kb}": _Case(f"{kb} kB, {_VIEWERS} each", 1, Load(viewers=many, **sends)),
+            f"cross{kb}": _Case(
+                f"{kb} kB frames to viewers elsewhere", 2,
+                Load(viewers=one, viewer_shift=1, **sends, **apart),
+            ),
+        }  # fmt: skip
+    return cases
 
 
 class SocketCosts:
-    """Runs the loads, and subtracts."""
+    """Runs the loads in turns, and subtracts medians."""
 
     def __init__(self, shared: Shared, tokens: Path, scale: Scale, show: Show) -> None:
         self._shared, self._tokens, self._scale, self._show = shared, tokens, scale, show
         self._shown_bytes = 0.0
+        self._found: dict[str, list[Probe]] = {}
 
-    async def _run(self, what: str, nodes: int = 1, *, look: bool = False, **load: Any) -> Probe:
-        scale = self._scale
-        wanted = Load(**{"warmup": scale.warmup, "seconds": scale.seconds, **load})
-        async with self._shared.cluster(nodes) as cluster:
+    async def measure(self) -> dict[str, Any]:
+        """Fields of ``Units``."""
+        cases = _cases(self._scale)
+        for number in range(self._scale.runs):
+            for name, case in cases.items():
+                found = await self._run(case)
+                self._found.setdefault(name, []).append(found)
+                cores = " ".join(f"{key} {value:.0%}" for key, value in found.steady.cpu.items())
+                self._show(f"run {number + 1}/{self._scale.runs}  {case.what:40} {cores}")
+        costs = self._connections()
+        costs |= self._telemetry(costs)
+        costs |= self._frames(costs)
+        return costs
+
+    async def _run(self, case: _Case) -> Probe:
+        async with self._shared.cluster(case.nodes) as cluster:
 
             async def looking() -> None:
                 self._shown_bytes = await _telemetry_bytes(cluster)
 
-            found = await probe(cluster, wanted, self._tokens, looking if look else None)
-        cores = " ".join(f"{name} {value:.0%}" for name, value in found.steady.cpu.items())
-        self._show(f"{what:46} {cores}")
-        return found
+            return await probe(cluster, case.load, self._tokens, looking if case.look else None)
 
-    async def measure(self) -> dict[str, Any]:
-        """Fields of ``Units``."""
-        found: dict[str, Any] = {}
-        # A round of pings takes five seconds.
-        pings = max(5.0, self._scale.seconds)
-        nothing = await self._run("an idle server", idle=1, seconds=pings)
-        base = nothing.steady.cpu["node0"]
-        found["node_idle_us_per_s"] = base * 1e6
-        found["node_mib"] = nothing.steady.rss_mib["node0"]
-        found |= await self._connections(base, pings)
-        found |= await self._telemetry(base, found["connection_us_per_s"])
-        found |= await self._frames(found)
-        return found
+    def _median(self, name: str, of: Callable[[Probe], float]) -> float:
+        return statistics.median(of(one) for one in self._found[name])
 
-    async def _connections(self, base: float, pings: float) -> dict[str, float]:
+    def _connections(self) -> dict[str, Any]:
         count = self._scale.idle
-        idle = await self._run(f"{count} idle connections", idle=count, seconds=pings)
+        base = self._median("nothing", lambda p: p.steady.cpu["node0"])
         return {
-            "connection_us_per_s": idle.per("node0", count, base),
-            "connection_kib": idle.joining.grown_mib["node0"] * 1024 / count,
+            "node_idle_us_per_s": base * 1e6,
+            "node_mib": self._median("nothing", lambda p: p.steady.rss_mib["node0"]),
+            "connection_us_per_s": self._median("idle", lambda p: p.per("node0", count, base)),
+            "connection_kib": self._median("idle", _grown_kib) / count,
         }
 
-    async def _telemetry(self, base: float, ping_us: float) -> dict[str, float]:
-        count = self._scale.headsets
-        quiet = await self._run(f"{count} headsets that say nothing", headsets=count)
-        joined = quiet.joining
-        per_s = count * _TELEMETRY_HZ
-        says: dict[str, Any] = {"headsets": count, "telemetry_hz": _TELEMETRY_HZ}
-        alone = await self._run(f"{count} headsets, {_TELEMETRY_HZ} telemetry/s each", **says)
-        shown = await self._run(f"the same to {_DASHBOARDS} dashboards",
-                                look=True, dashboards=_DASHBOARDS, **says)  # fmt: skip
-        apart = await self._run("the same on one of two servers", 2, headset_servers=1, **says)
-        still = await self._run("two servers, headsets that say nothing", 2,
-                                headsets=count, headset_servers=1)  # fmt: skip
-        pinging = base + count * ping_us / 1e6
-        elsewhere = apart.steady.cpu["node1"] - still.steady.cpu["node1"]
-        state = alone.steady.valkeys["state"]
-        idle_state = quiet.steady.valkeys["state"]
-        between = apart.steady.cpu["state"] - alone.steady.cpu["state"]
-        deliveries = shown.delivered("telemetry")
+    def _telemetry(self, known: dict[str, Any]) -> dict[str, float]:
+        count, median = self._scale.headsets, self._median
+        pinging = (known["node_idle_us_per_s"] + count * known["connection_us_per_s"]) / 1e6
+        state = median("quiet", lambda p: p.steady.cpu["state"])
+        listening = median("still", lambda p: p.steady.cpu["node1"])
+        alone_us = median("alone", lambda p: p.per("node0", _telemetry_sent(p), pinging))
+        shown_us = median("shown", lambda p: p.per("node0", _telemetry_sent(p), pinging))
+        state_us = median("alone", lambda p: p.per("state", _telemetry_sent(p), state))
+        both_us = median("apart", lambda p: p.per("state", _telemetry_sent(p), state))
+
+        def joining_us(process: str) -> Callable[[Probe], float]:
+            return lambda p: p.joining.cpu[process] * p.joining.seconds * 1e6 / count
+
+        def written(counter: str) -> float:
+            before = median("quiet", lambda p: p.steady.valkeys["state"][counter])
+            return median(
+                "alone",
+                lambda p: (p.steady.valkeys["state"][counter] - before) / _telemetry_sent(p),
+            )
+
         return {
-            "headset_kib": max(0.0, joined.grown_mib["node0"]) * 1024 / count,
-            "join_us": joined.cpu["node0"] * joined.seconds * 1e6 / count,
-            "join_state_us": joined.cpu["state"] * joined.seconds * 1e6 / count,
-            "join_elsewhere_us": still.joining.cpu["node1"] * still.joining.seconds * 1e6 / count,
-            "telemetry_us": alone.per("node0", per_s, pinging),
-            "telemetry_state_us": alone.per("state", per_s, quiet.steady.cpu["state"]),
-            "telemetry_state_commands": (
-                state["total_commands_processed"] - idle_state["total_commands_processed"]
-            ) / per_s,
-            "telemetry_state_bytes": (
-                state["total_net_input_bytes"] - idle_state["total_net_input_bytes"]
-            ) / per_s,
-            "telemetry_shown_us": shown.per("node0", deliveries, alone.steady.cpu["node0"]),
+            "headset_kib": median("quiet", _grown_kib) / count,
+            "join_us": median("quiet", joining_us("node0")),
+            "join_state_us": median("quiet", joining_us("state")),
+            "join_elsewhere_us": median("still", joining_us("node1")),
+            "telemetry_us": alone_us,
+            "telemetry_state_us": state_us,
+            "telemetry_state_commands": written("total_commands_processed"),
+            "telemetry_state_bytes": written("total_net_input_bytes"),
+            "telemetry_shown_us": max(0.0, shown_us - alone_us) / _DASHBOARDS,
             "telemetry_shown_bytes": self._shown_bytes,
-            "telemetry_elsewhere_us": max(0.0, elsewhere) * 1e6 / per_s,
-            "telemetry_bus_us": max(0.0, between) * 1e6 / per_s,
-            "telemetry_bus_bytes": apart.steady.nodes[0]["bus_bytes"] / per_s,
-        }  # fmt: skip
-
-    async def _frames(self, known: dict[str, Any]) -> dict[str, Any]:
-        points: dict[str, dict[float, float]] = {}
-        last: dict[str, float] = {}
-        for kilobytes in self._scale.frame_kb:
-            last = await self._frames_of(kilobytes, known)
-            for name, value in last.items():
-                points.setdefault(name, {})[kilobytes] = value
-        costs: dict[str, Any] = {
-            name: Cost.through(values)
-            for name, values in points.items()
-            if name not in ("bus_frame_overhead_bytes", "viewer_kib")
+            "telemetry_elsewhere_us": median(
+                "apart", lambda p: p.per("node1", _telemetry_sent(p), listening)
+            ),
+            "telemetry_bus_us": max(0.0, both_us - state_us),
+            "telemetry_bus_bytes": median(
+                "apart", lambda p: p.steady.nodes[0]["bus_bytes"] / _telemetry_sent(p)
+            ),
         }
-        kept = {name: last[name] for name in ("bus_frame_overhead_bytes", "viewer_kib")}
-        return costs | kept
 
-    async def _frames_of(self, kilobytes: int, known: dict[str, Any]) -> dict[str, float]:
-        count = self._scale.streaming
-        sends: dict[str, Any] = {"headsets": count, "fps": _FPS, "frame_bytes": kilobytes * 1000}
-        unwatched = await self._run(f"{kilobytes} kB frames that nobody watches", **sends)
-        one = await self._run(f"{kilobytes} kB frames, a viewer each", viewers=count, **sends)
-        three = await self._run(f"{kilobytes} kB frames, three each", viewers=3 * count, **sends)
-        cross = await self._run(f"{kilobytes} kB frames to viewers elsewhere", 2, viewers=count,
-                                headset_servers=1, viewer_shift=1, **sends)  # fmt: skip
-        rest = (known["node_idle_us_per_s"] + count * known["connection_us_per_s"]) / 1e6
-        watched = rest + count * known["connection_us_per_s"] / 1e6
-        sent, crossed = _sent(unwatched), _sent(cross)
-        frame_in = unwatched.per("node0", sent, rest)
-        first = one.per("node0", _sent(one), watched)
-        all_three = three.per("node0", _sent(three), watched)
-        # A viewer's share of a frame that is delivered to all of them.
-        frame_out = max(0.0, all_three - first) / 2
+    def _frames(self, known: dict[str, Any]) -> dict[str, Any]:
+        points: dict[str, dict[float, float]] = {}
+        for kilobytes in self._scale.frame_kb:
+            for name, value in self._frames_of(kilobytes, known).items():
+                points.setdefault(name, {})[kilobytes] = value
+        costs: dict[str, Any] = {name: Cost.through(values) for name, values in points.items()}
+        largest, count = max(self._scale.frame_kb), self._scale.streaming
+        one, many = (self._median(f"{name}{largest}", _grown_kib) for name in ("one", "many"))
+        out = self._median(f"cross{largest}", _bus_bytes_per_frame)
+        return costs | {
+            "viewer_kib": max(0.0, many - one) / ((_VIEWERS - 1) * count),
+            "bus_frame_overhead_bytes": max(0.0, out - largest * 1000),
+        }
+
+    def _frames_of(self, kilobytes: int, known: dict[str, Any]) -> dict[str, float]:
+        count, ping_us = self._scale.streaming, known["connection_us_per_s"]
+        idle_us = known["node_idle_us_per_s"]
+
+        def per_sent(name: str, clients: int) -> float:
+            rest = (idle_us + clients * ping_us) / 1e6
+            return self._median(f"{name}{kilobytes}", lambda p: p.per("node0", _sent(p), rest))
+
+        frame_in = per_sent("unwatched", count)
+        first = per_sent("one", 2 * count)
+        all_of_them = per_sent("many", (1 + _VIEWERS) * count)
+        frame_out = max(0.0, all_of_them - first) / (_VIEWERS - 1)
         check = max(0.0, first - frame_in - frame_out)
-        delivered = cross.delivered()
-        received = cross.per("node1", delivered, rest)
-        published = cross.steady.nodes[0]["bus_out"]
-        through = cross.steady.valkeys["state"]
-        more_kib = three.joining.grown_mib["node0"] - one.joining.grown_mib["node0"]
+        rest = (idle_us + count * ping_us) / 1e6
+        cross = f"cross{kilobytes}"
+        received = self._median(cross, lambda p: p.per("node1", p.delivered(), rest))
+        published = per_sent("cross", count)
         return {
             "frame_in": frame_in,
             "frame_check": check,
             "frame_out": frame_out,
-            "frame_publish": max(0.0, cross.per("node0", crossed, rest) - frame_in - check),
+            "frame_publish": max(0.0, published - frame_in - check),
             "frame_receive": max(0.0, received - frame_out),
-            "bus_frame": cross.per("state", published),
-            "bus_frame_overhead_bytes": max(
-                0.0, through["total_net_output_bytes"] / delivered - kilobytes * 1000
-            ),
-            "viewer_kib": max(0.0, more_kib * 1024 / (2 * count)),
+            "bus_frame": self._median(cross, lambda p: p.per("state", p.delivered())),
         }
+
+
+def _grown_kib(found: Probe) -> float:
+    return max(0.0, found.joining.grown_mib["node0"]) * 1024
+
+
+def _bus_bytes_per_frame(found: Probe) -> float:
+    return found.steady.valkeys["state"]["total_net_output_bytes"] / found.delivered()
 
 
 async def _telemetry_bytes(cluster: Cluster) -> float:
@@ -184,3 +231,7 @@ async def _telemetry_bytes(cluster: Cluster) -> float:
 def _sent(found: Probe) -> float:
     """Frames a second that left the headsets."""
     return float(found.seen["frames_sent"]) / float(found.seen["window_s"])
+
+
+def _telemetry_sent(found: Probe) -> float:
+    return float(found.seen["telemetry_sent"]) / float(found.seen["window_s"])
