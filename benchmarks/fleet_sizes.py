@@ -54,10 +54,11 @@ class Kept:
     """What was measured, now or by an earlier run, as JSON."""
 
     def __init__(self) -> None:
-        self.data: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        self.data = _read()
 
     def put(self, part: str, value: Any) -> None:
         """Keep a part: it survives what fails after it."""
+        self.data = _read()
         self.data[part] = value
         self.data.setdefault("machine", {})[part] = machine()
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +92,15 @@ class Kept:
         return [nodes.Run(**row) for row in self.data.get("nodes", [])]
 
 
+def _read() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def whole_fleet_units(rows: list[WholeFleet]) -> dict[str, float]:
     """Unit costs from the largest fleet: what is fixed weighs least there."""
-    row = max(rows, key=lambda one: one.headsets)
+    row = max((one for one in rows if one.lists_per_s), key=lambda one: one.headsets, default=None)
+    if row is None:
+        raise ValueError("no list went out while lists were measured: measure them again")
     return {
         "list_bytes_per_device": row.list_bytes / row.headsets,
         "list_us_per_kb": row.us_per_kb,
@@ -211,7 +218,7 @@ def parse() -> argparse.Namespace:
                         help="sizes of fleets to compute (100,1000,10000,100000)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="shorter and smaller runs")
     parser.add_argument("--runs", type=int, default=0, metavar="N",
-                        help="of each of the sockets' loads, medians count (3; with --quick 1)")  # fmt: skip
+                        help="runs of each of the sockets' loads (3; with --quick 1)")  # fmt: skip
     parser.add_argument("--model-only", action="store_true", help="measure nothing")
     parser.add_argument("--assumptions", type=Path, default=ASSUMPTIONS, metavar="PATH",
                         help="a file like benchmarks/scaling/assumptions.toml")  # fmt: skip

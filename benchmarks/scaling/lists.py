@@ -17,20 +17,28 @@ from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
 from quest_backend.tokens import Tokens
 from scaling.cluster import Cluster, Reading, Shared, Used
+from scaling.model import LIST_BYTES_PER_S
 from scaling.probe import probe
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many headsets, one size after the other, and seconds before and with renames."""
+    """How many headsets, one size after the other; least seconds before and with renames."""
 
     sizes: tuple[int, ...]
     window_s: float
 
+    def window_for(self, headsets: int) -> float:
+        """Long enough for two lists, which a large fleet gets rarely."""
+        return max(self.window_s, _LISTS * _ABOUT_BYTES * headsets**2 / LIST_BYTES_PER_S)
 
-FULL, QUICK = Scale((1000, 3000), 6.0), Scale((300, 1000), 2.0)
+
+FULL, QUICK = Scale((1000, 2000), 6.0), Scale((300, 700), 2.5)
+# Of the three lists, each headset's part; to know beforehand how rare they will be.
+_ABOUT_BYTES = 140
+_LISTS = 2.3
 _RENAME_EVERY_S = 0.5
-_LISTS = (
+_EVENTS = (
     catalogue.ON_HEADSETS_UPDATED,
     catalogue.ON_HEADSETS_WITH_LOCK_STATUS_UPDATED,
     catalogue.ON_DEVICE_LOCKS_UPDATED,
@@ -62,9 +70,10 @@ async def measure(
     """One row for each size."""
     rows = []
     for count in scale.sizes:
+        window_s = scale.window_for(count)
         async with shared.cluster(1) as cluster:
-            meanwhile = _Meanwhile(cluster, scale.window_s)
-            load = Load(headsets=count, warmup=2, seconds=3 * scale.window_s, inflight=128)
+            meanwhile = _Meanwhile(cluster, window_s)
+            load = Load(headsets=count, warmup=2, seconds=3 * window_s, inflight=128)
             found = await probe(cluster, load, tokens, meanwhile.run)
         row = meanwhile.row(count, found.steady.rss_mib["node0"])
         rows.append(row)
@@ -105,7 +114,7 @@ class _Meanwhile:
         async with Client(self._node, DeviceType.TABLET, "BENCH_LOOKER", token=token) as looker:
             sizes = [
                 len(json.dumps([event.name, await looker.gets(event)], separators=(",", ":")))
-                for event in _LISTS
+                for event in _EVENTS
             ]
         return sum(sizes)
 

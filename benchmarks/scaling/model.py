@@ -13,7 +13,7 @@ from quest_backend.protocol.recordings import plan
 from scaling.units import Units
 
 # As in realtime/lists.py: the least pause between two lists, and bytes a second of them per server.
-_LIST_PAUSE_S, _LIST_BYTES_PER_S = 0.3, 64e6
+_LIST_PAUSE_S, LIST_BYTES_PER_S = 0.3, 64e6
 # A list that is older than this misleads whoever looks at it.
 _LISTS_TOO_LATE_S = 5.0
 _GIB = 2**30
@@ -154,7 +154,7 @@ def lists(units: Units, fleet: Fleet, headsets: float, nodes: int) -> Lists:
     size = units.list_bytes_per_device * headsets
     here = clients(fleet, headsets) / nodes
     changes = headsets * fleet.changes_per_headset_hour / 3600
-    late_s = max(_LIST_PAUSE_S, size * here / _LIST_BYTES_PER_S)
+    late_s = max(_LIST_PAUSE_S, size * here / LIST_BYTES_PER_S)
     every_s = max(late_s, 1 / changes if changes else inf)
     return Lists(size, late_s, every_s, size * here / every_s / 1000)
 
