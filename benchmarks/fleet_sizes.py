@@ -143,7 +143,7 @@ async def _three_nodes(
     planned = three_nodes.plan([60] if quick else [75, 150, 300], [10] if quick else [10, 40])
     seconds = 3 if quick else 10
     runs, failures = await three_nodes.measure(shared, tokens, planned, seconds, console)
-    if failures:
+    if not runs:
         raise SystemExit("\n".join(failures))
     return runs
 

@@ -23,7 +23,8 @@ from scaling import ROOT, nodes
 from scaling.cluster import Shared, leave_nothing_behind
 from scaling.probe import ProbeFailed
 
-from load import write_tokens  # isort: skip  # found once scaling is imported
+from load import write_tokens  # isort: skip  # these two: found once scaling is imported
+from servers import ServerFailed  # isort: skip
 
 EXAMPLES = """examples:
   make bench-nodes
@@ -61,7 +62,7 @@ async def measure(
                     seconds=seconds, shards=int(one.get("shards", 0)),
                     shift=int(one.get("shift", 1)),
                 )  # fmt: skip
-        except ProbeFailed as error:
+        except (ProbeFailed, ServerFailed) as error:
             failures.append(f"{what}: {error}")
             console.print(f"[red]{what} failed:[/] {escape(str(error))}", highlight=False)
             continue

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import redis
 from cluster import store as valkey
-from servers import JWT_SECRET
+from servers import JWT_SECRET, ServerFailed
 from support import Server, free_port
 
 from quest_backend.storage.embedded import REGION, EmbeddedS3
@@ -34,6 +34,7 @@ _METRICS = {
 }  # fmt: skip
 _INFO = ("total_commands_processed", "total_net_input_bytes", "total_net_output_bytes")
 _SCRAPE_TIMEOUT_S = 60
+_START_TRIES = 8  # of half a minute each
 
 
 def leave_nothing_behind() -> None:
@@ -225,15 +226,21 @@ class Shared:
 
 
 def _wait(server: Server) -> None:
-    for last in (False, False, True):
+    """Until it answers; on a busy machine that takes longer than the tests allow one.
+
+    Raises:
+        ServerFailed: it ended, or is not there after minutes.
+    """
+    for _ in range(_START_TRIES):
         try:
             server.wait()
-        except AssertionError:
-            # On a busy machine three servers take longer to start than the tests allow one.
-            if last or server.process is None or server.process.poll() is not None:
-                raise
+        except AssertionError as error:
+            trouble = str(error)
+            if server.process is None or server.process.poll() is not None:
+                break
         else:
             return
+    raise ServerFailed(trouble)
 
 
 def _stop(server: Server) -> None:
