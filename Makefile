@@ -15,7 +15,8 @@ PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
 RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes chaos relay-tools gen constraints clean
+.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes bench-scaling chaos relay-load \
+  relay-tools gen constraints clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,8 +89,14 @@ bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
 	@$(BIN)/python $(RELAY)/run.py $(ARGS)
 
-bench-nodes: $(STAMP) ## measure a frame between nodes beside python-socketio's Redis manager
-	@$(BIN)/python benchmarks/cross_node.py $(ARGS)
+bench-nodes: $(STAMP) ## measure frames between servers: one beside python-socketio's, 300 headsets over three
+	@$(BIN)/python benchmarks/cross_node.py
+	@$(BIN)/python benchmarks/three_nodes.py $(ARGS)
+
+bench-scaling: $(STAMP) ## measure what one of each thing costs, and compute what fleets need (ARGS="--quick --write")
+	@$(BIN)/python benchmarks/fleet_sizes.py $(ARGS)
+
+relay-load: $(RELAY)/build/load
 
 chaos: $(STAMP) ## break servers, Valkey and connections under a recording fleet (SEED=7 MINUTES=3)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)

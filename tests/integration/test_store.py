@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 
 from quest_backend.clock import Clock
@@ -77,6 +78,42 @@ async def test_keys_types_and_lifetimes_are_the_schemas(store_url: str) -> None:
                               ("session:session_1_x", 604800)):  # fmt: skip
             assert lifetime - 5 < await store.ttl(key) <= lifetime, key
         assert await store.ttl("tablet_locks:sock-t") == -1
+
+
+async def test_telemetry_of_a_large_fleet_is_written_with_the_newest_of_each(
+    store_url: str,
+) -> None:
+    """More than one script takes."""
+    ids = [f"Q{number:03d}" for number in range(250)]
+    clock = SetClock()
+    async with opened(store_url, clock) as store:
+        for session_id, level in (("", 0.25), ("session_1_x", 0.5)):
+            for number, device_id in enumerate(ids):
+                sent = {"batteryLevel": level, "deviceName": "Gerät „1“\0", "frameCount": number}
+                store.telemetry.put(device_id, sent, f"seen {level}", session_id)
+        await store.telemetry.flush()
+        client = store.valkey.client
+        for number in (0, 99, 100, 249):
+            device_id = ids[number]
+            kept = orjson.loads(str(await store.get(f"telemetry:{device_id}")))
+            assert kept["batteryLevel"] == 0.5
+            assert kept["deviceName"] == "Gerät „1“\0"
+            assert 295 < await store.ttl(f"telemetry:{device_id}") <= 300
+            assert await store.valkey.call(client.hget(f"device:{device_id}", "lastSeen")) == (
+                "seen 0.5"
+            )
+            assert await store.valkey.call(client.zscore("devices", device_id)) == clock.ms
+            frames = client.hget("session_devices:session_1_x", f"{device_id}:frameCount")
+            assert await store.valkey.call(frames) == str(number)
+        assert await store.valkey.call(client.zcard("devices")) == 250
+
+
+async def test_telemetry_waits_while_the_store_is_away() -> None:
+    async with opened("redis://127.0.0.1:1/0") as store:
+        store.telemetry.put("Q1", {"batteryLevel": 0.5}, Clock().iso(), "")
+        for _ in range(2):  # a second flush has it still
+            with pytest.raises(StoreUnavailable):
+                await store.telemetry.flush()
 
 
 async def test_racing_batches_never_both_win(store_url: str) -> None:
