@@ -90,6 +90,53 @@ def test_pictures_are_stepped_over() -> None:
     assert source.bytes < len(MOVIE) / 10
 
 
+def long_movie(path: Path, frames: int, options: dict[str, str]) -> None:
+    """One picture again and again, at uneven times, as headsets write them: a large index."""
+    noise = np.random.default_rng(1)
+    times = np.arange(frames) * 1500 + noise.integers(0, 400, frames)
+    with av.open(path, "w", format="mp4", options=options) as made:
+        stream = made.add_stream("libx264", rate=60, options={"bf": "0"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        packets = [*stream.encode(picture), *stream.encode(None)]
+        [first] = [bytes(packet) for packet in packets if packet.size]
+        for time in times.tolist():
+            packet = av.Packet(first)
+            packet.stream, packet.time_base = stream, Fraction(1, 90_000)
+            packet.pts = packet.dts = time
+            packet.is_keyframe = True
+            made.mux(packet)
+
+
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["last", "first"])
+def test_the_large_index_of_a_long_video_takes_two_requests(
+    options: dict[str, str], tmp_path: Path
+) -> None:
+    frames = 20_000
+    long_movie(tmp_path / "long.mp4", frames, options)
+    source = Counted((tmp_path / "long.mp4").read_bytes())
+    video = read(read_video(len(source.data)), source)
+    assert isinstance(video, Video)
+    assert (video.codec, video.frames) == ("h264", frames)
+    assert video.duration_s == pytest.approx(frames / 60, rel=0.01)
+    assert source.requests == 2
+    assert source.bytes < len(source.data) / 10
+
+
+def test_the_tables_of_a_huge_index_are_stepped_over() -> None:
+    table = box(b"free", bytes(20 << 20))
+    at = HEAD.index(b"moov")
+    (size,) = struct.unpack_from(">L", HEAD, at - 4)
+    data = HEAD[: at - 4] + struct.pack(">L4s", size + len(table), b"moov") + table + HEAD[at + 4 :]
+    source = Counted(data)
+    video = read(read_video(len(data)), source)
+    assert isinstance(video, Video)
+    assert video.frames == FRAMES
+    assert source.requests == 2
+    assert source.bytes < 1 << 20
+
+
 def box(kind: bytes, data: bytes = b"", size: int | None = None) -> bytes:
     return struct.pack(">L4s", 8 + len(data) if size is None else size, kind) + data
 
