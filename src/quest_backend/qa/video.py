@@ -13,6 +13,8 @@ from quest_backend.qa.ranges import Held, Reads
 _AHEAD_BYTES = 16 * 1024
 # An index of two hours has 1 to 4 MiB; a request takes as long as about one.
 _INDEX_BYTES = 4 * 1024 * 1024
+# Its first bytes, the index, and as much again while it is looked at.
+MOST_HELD_BYTES = 2 * _INDEX_BYTES
 _MAX_BOXES = 500
 _MAX_DEPTH = 6
 _CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
