@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recordings import Counted
+from videos import long_movie
 
 from quest_backend.qa.problems import Problem, ProblemCode
 from quest_backend.qa.ranges import read
@@ -88,25 +89,6 @@ def test_pictures_are_stepped_over() -> None:
     assert isinstance(read(read_video(len(MOVIE)), source), Video)
     assert source.requests <= 3
     assert source.bytes < len(MOVIE) / 10
-
-
-def long_movie(path: Path, frames: int, options: dict[str, str]) -> None:
-    """One picture again and again, at uneven times, as headsets write them: a large index."""
-    noise = np.random.default_rng(1)
-    times = np.arange(frames) * 1500 + noise.integers(0, 400, frames)
-    with av.open(path, "w", format="mp4", options=options) as made:
-        stream = made.add_stream("libx264", rate=60, options={"bf": "0"})
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-        packets = [*stream.encode(picture), *stream.encode(None)]
-        [first] = [bytes(packet) for packet in packets if packet.size]
-        for time in times.tolist():
-            packet = av.Packet(first)
-            packet.stream, packet.time_base = stream, Fraction(1, 90_000)
-            packet.pts = packet.dts = time
-            packet.is_keyframe = True
-            made.mux(packet)
 
 
 @pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["last", "first"])
