@@ -37,7 +37,7 @@ from quest_backend.jobs.memory import MemoryBudget
 from quest_backend.jobs.scoring import measure
 from quest_backend.protocol.recordings import FileType, key_of
 from quest_backend.qa.recording import ARRAYS, MAX_MEMBER_BYTES
-from quest_backend.storage.s3 import ObjectStore
+from quest_backend.storage.s3 import ObjectStore, Part
 
 REPEATS = 5
 PART_BYTES = 10 * MIB
@@ -111,7 +111,7 @@ async def measured(way: str, folder: Path) -> Taken:
 async def put_file(store: ObjectStore, file_type: FileType, path: Path) -> None:
     key = key_of(SESSION, file_type)
     upload_id = await store.begin(key, "application/octet-stream", {})
-    parts = []
+    parts: list[Part] = []
     with path.open("rb") as file:
         while body := file.read(PART_BYTES):
             parts.append(await store.put_part(key, upload_id, len(parts) + 1, body))
