@@ -82,6 +82,7 @@ gen: $(STAMP) ## write the generated files again
 bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
 	@$(BIN)/python benchmarks/qa.py
+	@$(BIN)/python benchmarks/qa_s3.py
 	@$(BIN)/python benchmarks/qa_jobs.py
 	@$(BIN)/python benchmarks/qa_lists.py
 	@$(BIN)/python benchmarks/storage.py

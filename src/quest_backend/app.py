@@ -336,7 +336,7 @@ def _quality(settings: Settings, valkey: Valkey, jobs: QaJobs, storage: Storage)
         store=jobs.results,
         lists=QaLists(valkey),
         queue=jobs.queue,
-        timelines=Timelines(in_bucket(storage.store), settings.qa_max_member_bytes),
+        timelines=Timelines(in_bucket(storage.store), jobs.budget, settings.qa_max_member_bytes),
     )
 
 

@@ -200,8 +200,11 @@ async def test_a_review_is_kept_with_who_and_when_and_audited(lab: Server) -> No
 )
 async def test_a_bad_review_changes_nothing(lab: Server, given: Any) -> None:
     async with lab.http(admin=True) as admin:
-        reply = await admin.put(f"/api/qa-metrics/{IDS[4]}/review", json=given)
+        path = f"/api/qa-metrics/{IDS[4]}/review"
+        reply = await admin.put(path, json=given)
         assert reply.status_code == 400
+        no_json = await admin.put(path, content=b"{x", headers={"Content-Type": "application/json"})
+        assert no_json.json() == {"ok": False, "error": "body: JSON decode error"}
         assert (await admin.get(f"/api/qa-metrics/{IDS[4]}")).json()["review"] is None
         unknown = await admin.put(
             "/api/qa-metrics/20250101_000000/review", json={"decision": "accepted"}

@@ -46,7 +46,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"][1:]) or "body"
+        # Of what is no JSON, the place is a number of characters.
+        place = () if problem["type"] == "json_invalid" else problem["loc"][1:]
+        where = ".".join(str(part) for part in place) or "body"
         return JSONResponse(
             {"ok": False, "error": f"{where}: {problem['msg'].removeprefix('Value error, ')}"}, 400
         )
