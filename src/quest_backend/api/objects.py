@@ -45,8 +45,9 @@ _PASSED_ON = {
 }  # fmt: skip
 _PASSED_BACK = {
     "content-type", "content-length", "content-range", "accept-ranges", "etag", "last-modified",
-    "x-amz-request-id",
+    "x-amz-request-id", "x-amz-checksum-crc64nvme",
 }  # fmt: skip
+_EXPOSED = b"ETag, Content-Length, Content-Range, x-amz-checksum-crc64nvme"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class ObjectDoor:
         return [
             (b"access-control-allow-origin", origin),
             (b"vary", b"Origin"),
-            (b"access-control-expose-headers", b"ETag, Content-Length, Content-Range"),
+            (b"access-control-expose-headers", _EXPOSED),
         ]
 
     async def _pass(
