@@ -32,6 +32,16 @@ async def test_manager_finds_the_low_battery_headset(lab_server: Server) -> None
         await expect(page.get_by_role("row", name="Quest 0003")).to_contain_text("Low battery")
         await expect(page.get_by_role("row")).to_have_count(2)
 
+        await page.get_by_role("button", name="Low battery").click()
+        rows = page.get_by_role("row")
+        await page.get_by_role("button", name="Battery", exact=True).click()
+        await expect(rows.nth(1)).to_contain_text("Quest 0003")
+        await page.get_by_role("button", name="Battery", exact=True).click()
+        await expect(rows.last).to_contain_text("Quest 0003")
+        await expect(page.get_by_role("columnheader", name="Battery")).to_have_attribute(
+            "aria-sort", "descending"
+        )
+
 
 async def test_a_headset_that_leaves_is_shown_as_offline_and_not_live(lab_server: Server) -> None:
     async with (
