@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 from support import ADMIN_KEY, TOKENS, Server
 
 from quest_backend.protocol.events import DeviceType
@@ -129,6 +129,29 @@ async def describe(page: Page, participant: str = "P-017") -> None:
     await page.get_by_label("Participant").fill(participant)
     await page.get_by_role("combobox", name="Task").fill("Fold a towel")
     await page.get_by_role("button", name="Next: check").click()
+
+
+async def picture(preview: Locator) -> str:
+    """The pixels that a preview shows now."""
+    await expect(preview).to_be_visible()
+    # Not a screenshot: on a busy machine one of those takes seconds, and the pictures of simulated
+    # headsets come again after less than one.
+    return str(await preview.evaluate("canvas => canvas.toDataURL()"))
+
+
+async def picture_changes(preview: Locator, before: str) -> None:
+    """A preview shows something else than it did."""
+
+    async def changed() -> bool:
+        return await picture(preview) != before
+
+    await until(changed, timeout_s=30)
+
+
+async def introduce(page: Page, name: str) -> None:
+    """Answer who one is, which is asked before the first decision."""
+    await page.get_by_role("textbox", name="Your name").fill(name)
+    await page.keyboard.press("Enter")
 
 
 async def until(check: Callable[[], Awaitable[_Answer]], timeout_s: float = 10) -> _Answer:

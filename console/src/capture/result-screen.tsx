@@ -13,15 +13,13 @@ import { afterTake, takeWasDiscarded, useCapture, type Finished } from "./store"
 /** The take is over and kept; only holding a button says otherwise. */
 export function ResultScreen({ finished }: { finished: Finished }) {
   const devices = useFleet((state) => state.devices);
-  const [discarded, setDiscarded] = useState(false);
   const [busy, setBusy] = useState(false);
-  const { details } = finished;
+  const { details, discarded } = finished;
   const discard = async (): Promise<void> => {
     setBusy(true);
     try {
       await call("POST", `/api/sessions/${finished.sessionId}/discard`);
       takeWasDiscarded();
-      setDiscarded(true);
     } catch (error) {
       useCapture.setState({ problem: problemOf(error) });
     }
