@@ -220,13 +220,16 @@ async def review(
     request: Request,
     session_id: SessionId,
     given: ReviewGiven,
+    caller: access.Admin,
 ) -> ReviewBody:
     """Decide on a recording as it is now, or clear the decision."""
     context = context_of(request)
-    by = "admin"
+    by = caller.claimed or caller.name
     try:
         kept = await context.qa.store.review(session_id, given.decision, given.reason, by)
     except LookupError:
         raise ApiError(404, "Session not found") from None
-    context.node.hub.audit.note(by, _ACTIONS[given.decision], session_id, given.reason)
+    context.node.hub.audit.note(
+        caller.name, _ACTIONS[given.decision], session_id, given.reason, claimed=caller.claimed
+    )
     return ReviewBody.model_validate({"review": _review_shown(kept)})
