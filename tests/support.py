@@ -77,7 +77,7 @@ class Server:
         """Until it answers."""
         process = self.process
         assert process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/health", timeout=2).status_code == 200:
@@ -85,6 +85,7 @@ class Server:
             if process.poll() is not None:
                 break
             time.sleep(0.05)
+        self.kill()  # one that comes late would slow down the tests that follow
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
 
     def kill(self) -> None:

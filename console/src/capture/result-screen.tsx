@@ -4,7 +4,7 @@ import { useState } from "react";
 
 import { call, problemOf } from "../http";
 import { useFleet } from "../live/fleet";
-import { clock, plural } from "../ui/format";
+import { clock } from "../ui/format";
 import { HoldButton } from "../ui/hold-button";
 import { SessionUploads } from "../uploads/session-uploads";
 import styles from "./capture.module.css";
@@ -42,7 +42,7 @@ export function ResultScreen({ finished }: { finished: Finished }) {
       <dl className={styles.facts}>
         <dt>Recorded</dt>
         <dd>{clock(finished.recordedMs)}</dd>
-        <dt>{plural(finished.deviceIds.length, "Headset")}</dt>
+        <dt>{finished.deviceIds.length === 1 ? "Headset" : "Headsets"}</dt>
         <dd>{finished.deviceIds.map((id) => devices[id]?.customName ?? id).join(", ")}</dd>
         <dt>Participant</dt>
         <dd>{details.participant}</dd>

@@ -1,5 +1,5 @@
 import { Button, Modal, Textarea } from "@mantine/core";
-import { IconThumbDown, IconThumbUp } from "@tabler/icons-react";
+import { IconThumbDown, IconThumbUp, IconUser } from "@tabler/icons-react";
 import { useCallback, useEffect, useState, type FormEvent, type KeyboardEvent as ReactKey } from "react";
 
 import { useName } from "../auth/credentials";
@@ -65,15 +65,21 @@ export function Decide({ sessionId, review, onDecided }: Props) {
 
   return (
     <div className={styles.buttons}>
-      {name !== "" && (
-        <Button variant="subtle" onClick={() => setWaiting("nothing")}>
-          As {name}
-        </Button>
-      )}
       {problem !== null && (
         <span role="alert" className={styles.bad}>
           {problem}
         </span>
+      )}
+      {/* What comes and goes stands before the others, so that these stay under the finger. */}
+      {name !== "" && (
+        <Button variant="subtle" leftSection={<IconUser size={20} aria-hidden />} onClick={() => setWaiting("nothing")}>
+          As {name}
+        </Button>
+      )}
+      {review !== null && (
+        <Button variant="default" disabled={busy} onClick={() => void decide(null)}>
+          Take back
+        </Button>
       )}
       <Button
         leftSection={<IconThumbUp size={20} aria-hidden />}
@@ -96,11 +102,6 @@ export function Decide({ sessionId, review, onDecided }: Props) {
       >
         Reject …
       </Button>
-      {review !== null && (
-        <Button variant="default" disabled={busy} onClick={() => void decide(null)}>
-          Take back
-        </Button>
-      )}
       <NameDialog
         opened={waiting !== null}
         onClose={() => setWaiting(null)}

@@ -164,7 +164,7 @@ function Head({ recording, capture, onDecided }: HeadProps) {
           ))}
         </ul>
       )}
-      {capture !== null && <Take capture={capture} />}
+      <Take take={recording.take} capture={capture} />
       <div className={styles.decision}>
         <div role="status">
           <ReviewBadge review={review} />
@@ -176,16 +176,20 @@ function Head({ recording, capture, onDecided }: HeadProps) {
 }
 
 /** What its operator wrote down: whether it is the right task cannot be seen in the video alone. */
-function Take({ capture: { metadata, discardedAt } }: { capture: Capture }) {
-  const rows = [takeTitle(metadata), textOf(metadata, "study"), textOf(metadata, "notes")].filter(Boolean);
+function Take({ take, capture }: { take: Recording["take"]; capture: Capture | null }) {
+  if (take === null && capture === null) return null;
   return (
     <div className={styles.take} aria-label="Take" role="group">
-      {rows.map((text, index) => (
-        <span key={text}>{index === 0 ? <strong>{text}</strong> : text}</span>
-      ))}
-      {discardedAt !== undefined && (
+      {take !== null && (
+        <>
+          <strong>{takeTitle(take.participant, take.task, take.number)}</strong>
+          <span>{take.study}</span>
+        </>
+      )}
+      {capture !== null && <span>{textOf(capture.metadata, "notes")}</span>}
+      {capture?.discardedAt !== undefined && (
         <span className={styles.bad}>
-          <IconTrash size={18} aria-hidden /> Discarded by its operator, {localTime(discardedAt)}
+          <IconTrash size={18} aria-hidden /> Discarded by its operator, {localTime(capture.discardedAt)}
         </span>
       )}
     </div>

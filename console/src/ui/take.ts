@@ -8,8 +8,11 @@ export function textOf(metadata: Metadata, name: string): string {
 }
 
 /** `P-017, Fold a towel, take 2`; '' when nothing was written down. */
-export function takeTitle(metadata: Metadata): string {
+export function takeTitle(participant: string, task: string, number: number): string {
+  return [participant, task, number > 0 ? `take ${number}` : ""].filter(Boolean).join(", ");
+}
+
+export function titleOf(metadata: Metadata): string {
   const take = metadata["take"];
-  const number = typeof take === "number" ? `take ${take}` : "";
-  return [textOf(metadata, "participant"), textOf(metadata, "task"), number].filter(Boolean).join(", ");
+  return takeTitle(textOf(metadata, "participant"), textOf(metadata, "task"), typeof take === "number" ? take : 0);
 }

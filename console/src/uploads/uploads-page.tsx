@@ -2,7 +2,7 @@ import { Alert, Button } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 
 import { localTime } from "../ui/format";
-import { takeTitle } from "../ui/take";
+import { titleOf } from "../ui/take";
 import { DeviceUploads } from "./device-uploads";
 import { isMoving, type UploadSession } from "./progress";
 import { Summary } from "./session-uploads";
@@ -36,7 +36,7 @@ export default function UploadsPage() {
 }
 
 function Session({ session }: { session: UploadSession }) {
-  const title = takeTitle(session.metadata) || "Session without details";
+  const title = titleOf(session.metadata) || "Session without details";
   const open = session.devices.some(({ safeToDelete }) => !safeToDelete);
   return (
     <section className={styles.session} data-session={session.sessionId} aria-label={title}>

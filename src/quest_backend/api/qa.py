@@ -1,6 +1,7 @@
 """Quality of recordings: lists, one, its chart and files, and what people decided on it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -30,7 +31,7 @@ from quest_backend.qa.aggregates import aggregate_stats, overview
 from quest_backend.qa.ranges import ShortRead
 from quest_backend.qa.timeline import runs
 from quest_backend.state import qa_lists
-from quest_backend.state.qa import Kept, Review
+from quest_backend.state.qa import Kept, Review, Take
 from quest_backend.state.qa_lists import BadCursor
 from quest_backend.storage.s3 import ObjectStoreUnavailable
 
@@ -157,6 +158,7 @@ def shown(request: Request, kept: Kept) -> dict[str, Any]:
         **judge.decide(kept.session, kept.origin.wanted),
         "review": _review_shown(kept.review),
         "captureSessionId": kept.origin.capture_session or None,
+        "take": asdict(kept.origin.take) if kept.origin.take != Take() else None,
     }
 
 
