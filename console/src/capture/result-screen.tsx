@@ -56,13 +56,16 @@ export function ResultScreen({ finished }: { finished: Finished }) {
         <Button size="xl" variant="default" disabled={busy} onClick={() => afterTake("done")}>
           Done
         </Button>
+        {/* Above what grows, so that it does not slip away under the finger that holds it. */}
+        {!discarded && (
+          <span className={styles.apart}>
+            <HoldButton disabled={busy} onHeld={() => void discard()}>
+              <IconTrash aria-hidden /> Hold to discard
+            </HoldButton>
+          </span>
+        )}
       </div>
       {!discarded && <SessionUploads sessionId={finished.sessionId} />}
-      {!discarded && (
-        <HoldButton disabled={busy} onHeld={() => void discard()}>
-          <IconTrash aria-hidden /> Hold to discard this take
-        </HoldButton>
-      )}
     </section>
   );
 }
