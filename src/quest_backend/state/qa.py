@@ -50,15 +50,15 @@ class Take:
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> "Take":
         """From a capture session's metadata, in which clients write what they like."""
-        texts = (metadata.get(name) for name in ("participant", "study", "task"))
+
+        def text(name: str) -> str:
+            value = metadata.get(name)
+            return value.strip()[:_MOST_TEXT] if isinstance(value, str) else ""
+
         number = metadata.get("take")
-        known = (
-            isinstance(number, int) and not isinstance(number, bool) and 0 < number < _MOST_TAKES
-        )
-        return cls(
-            *(text.strip()[:_MOST_TEXT] if isinstance(text, str) else "" for text in texts),
-            number=number if known else 0,
-        )
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < _MOST_TAKES:
+            number = 0
+        return cls(text("participant"), text("study"), text("task"), number)
 
 
 @dataclass(frozen=True, slots=True)
