@@ -92,9 +92,7 @@ class Server:
             if process.poll() is not None:
                 break
             time.sleep(0.05)
-        # No fixture has it yet that would end it.
-        process.kill()
-        process.wait()
+        self.kill()  # one that comes late would slow down the tests that follow
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
 
     def kill(self) -> None:

@@ -279,7 +279,13 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["*"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Enrollment-Key"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "X-API-Key",
+            "X-Admin-Name",
+            "X-Enrollment-Key",
+        ],
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
