@@ -178,6 +178,7 @@ class Relay:
         """These nodes are alive. What they and this one watch is said again."""
         self._peers = alive - {self._me}
         self._sum_up()
+        self._bus.reckon()
         await self._tell(again=True)
 
     def met(self, node_id: str) -> None:

@@ -26,6 +26,8 @@ _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # request of several calls then waits for one of them only, also when it can do without the first.
 _FAILURES = 2
 _PAUSE_S = 0.3
+# A timeout that is noticed so late says that this process stood still, not that Valkey is silent.
+_LATE_S = 0.5
 
 
 def is_outage(error: BaseException) -> bool:
@@ -69,6 +71,7 @@ class Valkey:
             StoreUnavailable: no connection, or no answer in time.
         """
         now = asyncio.get_running_loop().time
+        asked_at = now()
         if self._failures >= _FAILURES and now() < self._pause_until:
             if inspect.iscoroutine(command):
                 command.close()
@@ -84,7 +87,8 @@ class Valkey:
         except OUTAGES as error:
             if not is_outage(error):
                 raise
-            silent = isinstance(error, TimeoutError | NoAnswer)
+            in_time = now() - asked_at < self._timeout_s + _LATE_S
+            silent = isinstance(error, TimeoutError | NoAnswer) and in_time
             self._failures += _FAILURES if silent else 1
             self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
