@@ -92,8 +92,13 @@ class Bus:
             if self._said.get(channel) == count:  # it rests
                 del self._published[channel], self._said[channel]
                 continue
-            self._said[channel] = count
-            self.message(channel, _RECKONING + orjson.dumps([self._name, count]))
+            self.reckon_one(channel)
+
+    def reckon_one(self, channel: bytes) -> None:
+        """Say it of one channel now: somebody has begun to listen, and counts from here."""
+        self._published[channel] += 0  # so that it is forgotten when it rests
+        self._said[channel] = count = self._published[channel]
+        self.message(channel, _RECKONING + orjson.dumps([self._name, count]))
 
     def _frame_left(self, channel: bytes) -> None:
         self._published[channel] += 1
