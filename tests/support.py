@@ -174,8 +174,9 @@ class Client:
     async def send(self, event: Inbound, *args: Any) -> None:
         await self.socket.emit(event.name, args if len(args) != 1 else args[0])
 
-    async def call(self, event: Inbound, *args: Any) -> Any:
-        return await self.socket.call(event.name, args if len(args) != 1 else args[0], timeout=5)
+    async def call(self, event: Inbound, *args: Any, timeout_s: float = 5) -> Any:
+        body = args if len(args) != 1 else args[0]
+        return await self.socket.call(event.name, body, timeout=timeout_s)
 
     def seen(self, event: Outbound) -> list[Any]:
         """First arguments of all such events so far."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis.asyncio as redis
 from cluster import store
 
 from quest_backend.metrics import BusCounts
@@ -103,6 +104,32 @@ async def test_what_comes_faster_than_it_is_taken_is_the_newest_and_counted(stor
         shown = [came for came in here.came if came[1] != b"?"]
         assert len(shown) + here.counts.lost == 1000
         assert here.counts.lost > 0
+
+
+async def test_what_is_dropped_between_is_counted_from_what_was_sent(store_url: str) -> None:
+    async with two(store_url) as (there, here):
+        await heard(there, here, A)
+        there.bus.newest(A, b"\x01before")
+        there.bus.reckon()
+        await here.until(lambda: (A, b"\x01before") in here.came)
+        # The store closes the connection of a subscriber that is too far behind.
+        async with redis.Redis.from_url(store_url) as client:
+            await client.client_kill_filter(_type="pubsub")
+            for _ in range(7):
+                there.bus.newest(A, b"\x01dropped")
+                await asyncio.sleep(0.01)
+            assert here.counts.lost == 0
+        await heard(there, here, A)
+        there.bus.newest(A, b"\x01after")
+        there.bus.reckon()
+        there.bus.message(A, b"Eend")
+        await here.until(lambda: (A, b"Eend") in here.came)
+        dropped = 7 - len([came for came in here.came if came == (A, b"\x01dropped")])
+        assert here.counts.lost == dropped > 0
+        there.bus.reckon()
+        there.bus.message(A, b"Erest")
+        await here.until(lambda: (A, b"Erest") in here.came)
+        assert here.counts.lost == dropped
 
 
 async def test_a_store_that_takes_nothing_holds_one_frame_per_channel(tmp_path: Path) -> None:

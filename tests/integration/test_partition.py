@@ -48,7 +48,10 @@ class Fleet:
         """What a server says of each headset."""
         async with server.http(admin=True) as http:
             rows = (await http.get("/api/devices")).json()["devices"]
-            sessions = (await http.get("/api/sessions")).json()["sessions"]
+            answer = await http.get("/api/sessions")
+        if answer.status_code == 503:
+            return {}  # it has not found Valkey again
+        sessions = answer.json()["sessions"]
         said = {
             row["deviceId"]: (row["isOnline"], row["isLocked"], row.get("lockedByTabletId"))
             for row in rows

@@ -32,6 +32,11 @@ _EVENT = b"E"
 Deliver = Callable[[str, Frame], None]
 
 
+def _channel(device_id: str, mode: str) -> bytes:
+    """Where a headset's frames, or its pictures for fleet pages, are published."""
+    return (_FRAMES if mode == "frames" else _PREVIEW) + b":" + device_id.encode()
+
+
 class Previews(Protocol):
     """Which headsets fleet pages show."""
 
@@ -115,8 +120,12 @@ class Relay:
     def told(self, message: Message) -> None:
         """Another node says which of this node's headsets it watches: all of them."""
         expires = self._hub.clock.monotonic() + 2 * self._hub.nodes.timeout_s
+        before, _ = self._watchers.get(message["n"], ({}, 0.0))
         self._watchers[message["n"]] = (message["d"], expires)
         self._sum_up()
+        for device_id, mode in message["d"].items():
+            if before.get(device_id) != mode:
+                self._bus.reckon_one(_channel(device_id, mode))
 
     def _sum_up(self) -> None:
         now = self._hub.clock.monotonic()
@@ -171,13 +180,14 @@ class Relay:
     def _subscribe(self) -> None:
         channels = {_TELEMETRY + b":" + peer.encode() for peer in self._peers}
         for device_id, mode in self._watched.items():
-            channels.add((_FRAMES if mode == "frames" else _PREVIEW) + b":" + device_id.encode())
+            channels.add(_channel(device_id, mode))
         self._bus.subscribe(frozenset(channels))
 
     async def beat(self, alive: frozenset[str]) -> None:
         """These nodes are alive. What they and this one watch is said again."""
         self._peers = alive - {self._me}
         self._sum_up()
+        self._bus.reckon()
         await self._tell(again=True)
 
     def met(self, node_id: str) -> None:

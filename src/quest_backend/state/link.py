@@ -102,17 +102,18 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection."""
-        return self._transport is not None
+        """Whether there is a connection, as far as is known."""
+        # uvloop raises when something is written to one that has just been closed by the other end.
+        return self._transport is not None and not self._transport.is_closing()
 
     @property
     def ready(self) -> bool:
         """Whether what is written leaves soon."""
-        return self._wire is not None and not self._wire.paused
+        return self._wire is not None and not self._wire.paused and self.connected
 
     def write(self, parts: Iterable[bytes]) -> None:
         """Send these bytes."""
-        if self._transport is not None:
+        if self._transport is not None and self.connected:
             self._transport.writelines(parts)
 
     async def keep(self) -> None:

@@ -32,6 +32,8 @@ _PAUSE_S = 0.3
 # What a Valkey says that waits for its replicas, has just been made one, or cannot write to its
 # disk; in a transaction after other words.
 _NOT_NOW = re.compile(r"(?:^|: )(?:NOREPLICAS|MASTERDOWN|UNBLOCKED|MISCONF|READONLY|OOM) ")
+# A timeout that is noticed so late says that this process stood still, not that Valkey is silent.
+_LATE_S = 0.5
 
 
 def is_outage(error: BaseException) -> bool:
@@ -80,6 +82,7 @@ class Valkey:
             StoreUnavailable: no connection, or no answer in time.
         """
         now = asyncio.get_running_loop().time
+        asked_at = now()
         if self._failures >= _FAILURES and now() < self._pause_until:
             if inspect.iscoroutine(command):
                 command.close()
@@ -101,7 +104,8 @@ class Valkey:
             if not is_outage(error):
                 raise
             self._primary.doubt()
-            silent = isinstance(error, TimeoutError | NoAnswer)
+            in_time = now() - asked_at < self._timeout_s + _LATE_S
+            silent = isinstance(error, TimeoutError | NoAnswer) and in_time
             self._failures += _FAILURES if silent else 1
             self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
