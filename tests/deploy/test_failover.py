@@ -155,7 +155,9 @@ async def test_a_primary_without_replicas_says_try_again(guarded: Guard, valkey:
             )
         with pytest.raises(StoreUnavailable, match=r"takes no changes.*NOREPLICAS"):
             await valkey.call(valkey.client.set("probe", "2"))
-        both = valkey.client.pipeline(transaction=True).set("probe", "2").set("other", "2")
+        both = valkey.client.pipeline(transaction=True)
+        both.set("probe", "2")
+        both.set("other", "2")
         with pytest.raises(StoreUnavailable, match=r"takes no changes.*NOREPLICAS"):
             await valkey.call(both.execute())
     finally:

@@ -1,6 +1,7 @@
 """A new primary whose streams end before what a node has read: nobody is deaf to what comes."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import pytest
@@ -26,7 +27,7 @@ async def test_a_node_hears_what_an_earlier_clock_adds(valkey: Valkey) -> None:
     await node.begin()
     seconds, _ = await valkey.client.time()
     ahead = seconds * 1000 + IN_A_MINUTE_MS
-    known = {"m": orjson.dumps({"v": VERSION, "i": "known", "k": "old"}).decode()}
+    known: dict[Any, Any] = {"m": orjson.dumps({"v": VERSION, "i": "known", "k": "old"}).decode()}
     for stream in (keys.CHANGES, keys.inbox("node-a")):
         await valkey.client.xadd(stream, known, id=f"{ahead}-0")
     assert [each["k"] for each in await node.read()] == ["old"]
