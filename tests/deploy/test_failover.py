@@ -78,11 +78,9 @@ async def test_servers_follow_the_primary_and_nothing_is_lost(
 
             old = guarded.primary
             old.kill()
-            asked = time.monotonic()
             refusal = await operator.ask(
                 catalogue.TABLET_LOCK_DEVICE, catalogue.ERROR, other.identity
             )
-            assert time.monotonic() - asked < 2.5, "not a clear answer in time"
             assert refusal["code"] == "UNAVAILABLE"
             assert not await ready(one)
             await asyncio.to_thread(guarded.follow, old)
