@@ -1,6 +1,6 @@
 # make run: a server with a simulated fleet to look at.  make test: install and pass all tests.
 # Both install what is missing into .venv; nothing outside of this folder is touched, except that
-# `make test` installs Debian's redis-server and chromium where they are missing and may.
+# `make test` installs Debian's redis-server, chromium and iproute2 where they are missing and may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,8 @@ PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
 RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes relay-tools gen constraints clean
+.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes bench-scaling chaos relay-load \
+  relay-tools gen constraints clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +57,7 @@ endif
 test: $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
 	@sh scripts/ensure_redis7.sh
 	@sh scripts/ensure_chromium.sh
+	@sh scripts/ensure_iproute2.sh
 	@$(NPM) test
 	@$(BIN)/python -m pytest
 	@echo "The contract again, on uvicorn's own WebSocket …"
@@ -80,6 +82,7 @@ gen: $(STAMP) ## write the generated files again
 bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/reconnect_storm.py
 	@$(BIN)/python benchmarks/qa.py
+	@$(BIN)/python benchmarks/qa_s3.py
 	@$(BIN)/python benchmarks/qa_jobs.py
 	@$(BIN)/python benchmarks/qa_lists.py
 	@$(BIN)/python benchmarks/storage.py
@@ -87,8 +90,17 @@ bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
 	@$(BIN)/python $(RELAY)/run.py $(ARGS)
 
-bench-nodes: $(STAMP) ## measure a frame between nodes beside python-socketio's Redis manager
-	@$(BIN)/python benchmarks/cross_node.py $(ARGS)
+bench-nodes: $(STAMP) ## measure frames between servers: one beside python-socketio's, 300 headsets over three
+	@$(BIN)/python benchmarks/cross_node.py
+	@$(BIN)/python benchmarks/three_nodes.py $(ARGS)
+
+bench-scaling: $(STAMP) ## measure what one of each thing costs, and compute what fleets need (ARGS="--quick --write")
+	@$(BIN)/python benchmarks/fleet_sizes.py $(ARGS)
+
+relay-load: $(RELAY)/build/load
+
+chaos: $(STAMP) ## break servers, Valkey and connections under a recording fleet (SEED=7 MINUTES=3)
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 relay-tools: $(RELAY)/build/load $(RELAY)/build/floor $(PEER_STAMP)
 

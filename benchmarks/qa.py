@@ -96,7 +96,7 @@ def by_whole_file(path: Path) -> dict[str, float]:
     whole = path.read_bytes()
     data = np.load(io.BytesIO(whole), allow_pickle=True)
     loaded = {name: data[name] for name in ARRAYS}
-    return {"bytes": len(whole), "requests": 1, "score": _scored(loaded)["overallQualityScore"]}
+    return {"bytes": len(whole), "requests": 1, "score": scored(loaded)["overallQualityScore"]}
 
 
 def by_json(path: Path) -> dict[str, float]:
@@ -105,11 +105,11 @@ def by_json(path: Path) -> dict[str, float]:
     parsed = json.loads(text)
     told = json.dumps(parsed.pop("metadata")).encode()
     loaded = {name: np.array(values) for name, values in parsed.items()}
-    score = _scored({**loaded, "metadata": np.array([told])})
+    score = scored({**loaded, "metadata": np.array([told])})
     return {"bytes": path.stat().st_size, "requests": 1, "score": score["overallQualityScore"]}
 
 
-def _scored(loaded: dict[str, NDArray[Any]]) -> SessionQA:
+def scored(loaded: dict[str, NDArray[Any]]) -> SessionQA:
     left, right = (loaded[f"{side}_confidence"].astype(np.float64) for side in ("left", "right"))
     recording = Recording(
         (left, right), (loaded["left_tracked"], loaded["right_tracked"]),
@@ -131,16 +131,22 @@ def _kib(field: str) -> float:
     return int(found[1]) if found else 0
 
 
+def peak_over_idle() -> Callable[[], float]:
+    """From now on, how many MiB more than now this process has taken at most."""
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
+    idle = _kib("VmRSS")
+    return lambda: (_kib("VmHWM") - idle) / 1024
+
+
 def measure(way: str, path: Path) -> None:
     """In the child: run one way and print what it took."""
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder) / "warm.npz"
         warm.write_bytes(npz(arrays(100)))
         WAYS[way](warm)
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
-    idle = _kib("VmRSS")
+    over_idle = peak_over_idle()
     result = WAYS[way](path)
-    peak_mib = (_kib("VmHWM") - idle) / 1024
+    peak_mib = over_idle()
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()

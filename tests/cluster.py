@@ -28,9 +28,8 @@ def nodes(folder: Path, count: int, url: str, **env: str) -> Iterator[list[Serve
     with ExitStack() as stack:
         running = []
         for number in range(count):
-            server = Server(
-                folder / f"node{number}", REDIS_URL=url, NODE_TIMEOUT_SECONDS="2", **env
-            )
+            settings = {"REDIS_URL": url, "NODE_TIMEOUT_SECONDS": "2", **env}
+            server = Server(folder / f"node{number}", **settings)
             stack.callback(_stop, server)
             running.append(server)
         for server in running:

@@ -45,7 +45,8 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def unpaced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that passes on every frame."""
     server = Server(tmp_path_factory.mktemp("unpaced"), FRAME_THROTTLE_MS="0",
-                    FRAME_BATCH_INTERVAL_MS="0", RATE_LIMIT_MULTIPLIER="1e6").start()  # fmt: skip
+                    FRAME_BATCH_INTERVAL_MS="0", SOCKET_GATHER_MS="0",
+                    RATE_LIMIT_MULTIPLIER="1e6").start()  # fmt: skip
     yield server
     server.stop()
 

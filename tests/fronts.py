@@ -13,6 +13,8 @@ from support import Server, free_port
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 BIN = Path(sys.executable).parent
+# How a client may come in: its transports by name.
+WAYS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 
 
 @contextmanager
@@ -59,6 +61,22 @@ def _started(
             raise
         return _started(folder, servers, tries - 1)
     return front, process
+
+
+def doors(front: Server, count: int, transports: list[str]) -> list[Server]:
+    """The front from as many addresses, each of which Caddy leads to another server."""
+    found: dict[str, Server] = {}
+    for number in range(1, 100):
+        door = copy.copy(front)
+        door.clients_at, door.transports = f"127.0.7.{number}", transports
+        with httpx.Client(
+            transport=httpx.HTTPTransport(local_address=door.clients_at), timeout=10
+        ) as http:
+            cookie = http.get(f"{front.url}/test").cookies["quest_node"]
+        found.setdefault(cookie, door)
+        if len(found) == count:
+            return list(found.values())
+    raise AssertionError(f"Caddy spreads its clients over {len(found)} servers only")
 
 
 def _wait(front: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 import httpx
 import socketio
 
@@ -40,19 +41,25 @@ def new_id(kind: str) -> str:
 
 
 class Server:
-    """``quest-backend serve``, as a user starts it."""
+    """``quest-backend serve``, as a user starts it; ``inside`` begins the command, as sudo would."""
 
-    def __init__(self, data_dir: Path, **env: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, inside: Sequence[str] = (), address: str = "127.0.0.1", **env: str
+    ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{address}:{self.port}"
+        self._inside = inside
+        # How clients come here, unless they say otherwise: by what transports, from which address.
+        self.transports = ["websocket"]
+        self.clients_at = ""
         self.log = data_dir / "server.log"
         self._env = {
             "JWT_SECRET": JWT_SECRET,
             "ADMIN_API_KEY": ADMIN_KEY,
             "RATE_LIMIT_MULTIPLIER": "100",
             "TABLET_GRACE_SECONDS": "2",
-            "HOST": "127.0.0.1",
+            "HOST": address,
             "WEBSOCKET_PROTOCOL": os.environ.get("WEBSOCKET_PROTOCOL", "picows"),
             **env,
         }
@@ -63,7 +70,7 @@ class Server:
         base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "quest_backend", "serve", "--port", str(self.port),
+                [*self._inside, sys.executable, "-m", "quest_backend", "serve", "--port", str(self.port),
                  "--data-dir", str(self.data_dir)],
                 env={**base, **self._env}, stdout=log, stderr=log, cwd=self.data_dir,
             )  # fmt: skip
@@ -73,11 +80,11 @@ class Server:
         self.spawn()
         return self.wait()
 
-    def wait(self) -> Self:
+    def wait(self, timeout_s: float = 60) -> Self:
         """Until it answers."""
         process = self.process
         assert process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/health", timeout=2).status_code == 200:
@@ -85,6 +92,7 @@ class Server:
             if process.poll() is not None:
                 break
             time.sleep(0.05)
+        self.kill()  # one that comes late would slow down the tests that follow
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
 
     def kill(self) -> None:
@@ -118,14 +126,23 @@ class Client:
         self.kind = kind
         self.events: list[tuple[str, tuple[Any, ...]]] = []
         self._server = server
-        self._transports = transports or ["websocket"]
+        self._transports = transports or server.transports
         self._token = TOKENS.issue(self.identity, kind) if token is None else token
         self._query = query
         self._news = asyncio.Event()
-        self.socket = socketio.AsyncClient(reconnection=False)
-        self.socket.on("*", self._on_event)
+        self._http: aiohttp.ClientSession | None = None
+        self.socket = self._new_socket()
+
+    def _new_socket(self, **options: Any) -> socketio.AsyncClient:
+        socket = socketio.AsyncClient(reconnection=False, **options)
+        socket.on("*", self._on_event)
+        return socket
 
     async def __aenter__(self) -> Self:
+        if self._server.clients_at:
+            connector = aiohttp.TCPConnector(local_addr=(self._server.clients_at, 0))
+            self._http = aiohttp.ClientSession(connector=connector)
+            self.socket = self._new_socket(http_session=self._http)
         url = self._server.url + (f"?token={self._token}" if self._query else "")
         await self.socket.connect(
             url,
@@ -140,6 +157,8 @@ class Client:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         await self.socket.disconnect()
+        if self._http is not None:
+            await self._http.close()
 
     @property
     def sid(self) -> str:
@@ -174,11 +193,11 @@ class Client:
                         return value
                 await self._news.wait()
 
-    async def ask(self, event: Inbound, reply: Outbound, *args: Any) -> Any:
+    async def ask(self, event: Inbound, reply: Outbound, *args: Any, timeout_s: float = 5) -> Any:
         """Send, and wait for a reply that comes after."""
         before = len(self.seen(reply))
         await self.send(event, *args)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(timeout_s):
             while len(self.seen(reply)) == before:
                 self._news.clear()
                 await self._news.wait()
@@ -197,9 +216,13 @@ class Client:
             with contextlib.suppress(socketio.exceptions.TimeoutError):
                 await self.socket.call("sync-barrier", timeout=5)
 
-    def cut(self) -> None:
+    async def cut(self) -> None:
         """Lose the connection without a goodbye."""
-        self.socket.eio.ws._response.connection.transport.abort()
+        eio = self.socket.eio
+        if eio.current_transport == "websocket":
+            eio.ws._response.connection.transport.abort()
+        else:
+            await eio.http.connector.close()
 
 
 @contextlib.asynccontextmanager

@@ -69,7 +69,7 @@ void client_connect(struct client *client)
 {
     const struct sockaddr_in address = {
         .sin_family = AF_INET,
-        .sin_port = htons(wire.port),
+        .sin_port = htons(client->port),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     const int on = 1;
@@ -177,7 +177,7 @@ static void upgrade(struct client *client)
                               "Host: 127.0.0.1:%u\r\nConnection: Upgrade\r\n"
                               "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                              wire.port);
+                              client->port);
     client->state = UPGRADING;
     put(client, request, (size_t)size);
 }

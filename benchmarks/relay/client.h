@@ -13,6 +13,7 @@ enum state { CLOSED, CONNECTING, UPGRADING, OPENING, JOINING, READY };
 
 struct client {
     int fd;
+    uint16_t port; /* of its server */
     enum role role;
     enum state state;
     const char *token;
@@ -44,7 +45,6 @@ typedef void message_handler(struct client *client, const char *text, size_t siz
 
 struct wire {
     int epoll;
-    uint16_t port;
     uint8_t mask[4];
     message_handler *on_message;
     void (*on_closed)(struct client *client);

@@ -16,6 +16,7 @@
 
 #define EVENTS 256
 #define SETUP_TIMEOUT_S 120
+#define OTHERS_HEAR_NS (NS_PER_S / 2)
 #define SLOW_TICK_NS (NS_PER_S / 100)
 
 static const char FRAME[] = "42[\"on-headset-frame-updated\",\"/9j/4AAQSkZJRgAB";
@@ -226,6 +227,20 @@ static void play(struct stream *streams, int count, uint64_t until)
     }
 }
 
+/* Which server a client of this role and number connects to; see options.h. */
+static int server_of(enum role role, int number)
+{
+    const int all = options.servers;
+    const int own = options.headset_servers ? options.headset_servers : all;
+    switch (role) {
+    case HEADSET: return number % own;
+    case VIEWER:
+    case SLOW: return (number % options.count[HEADSET] % own + options.viewer_shift) % all;
+    case DASHBOARD: return all - 1 - number % all;
+    default: return number % all;
+    }
+}
+
 /* --- the run ------------------------------------------------------------------------------ */
 
 static void connect_role(enum role role)
@@ -268,6 +283,7 @@ static void load_tokens(void)
         for (int i = 0; i < options.count[role]; i++) {
             struct client *client = &clients[first_of[role] + i];
             client->role = (enum role)role;
+            client->port = options.ports[server_of(client->role, i)];
             if (role == VIEWER || role == SLOW)
                 client->device_id = clients[i % options.count[HEADSET]].device_id;
         }
@@ -303,8 +319,12 @@ static void run(void)
     const double cpu_before = cpu_seconds(options.pid, ticks);
     const double core_before = core_busy_seconds(options.core, ticks);
     const uint64_t connect_start = now_ns();
-    for (int role = 0; role < ROLES; role++)
+    for (int role = 0; role < ROLES; role++) {
         connect_role((enum role)role);
+        /* Other servers hear of the headsets a moment later. */
+        if (role == HEADSET && options.servers > 1)
+            play(NULL, 0, now_ns() + OTHERS_HEAR_NS);
+    }
     const double connect_s = (double)(last_connected_ns - connect_start) / (double)NS_PER_S;
     const double connect_cpu_s = cpu_seconds(options.pid, ticks) - cpu_before;
     struct stream streams[2];
@@ -314,6 +334,10 @@ static void run(void)
     memset(&measured, 0, sizeof measured);
     const double cpu = cpu_seconds(options.pid, ticks), own_cpu = own_cpu_seconds();
     const long rss_ready = status_kb(options.pid, "VmRSS");
+    if (options.announce) {
+        puts("{\"measuring\": true}");
+        fflush(stdout);
+    }
     const uint64_t start = now_ns();
     play(streams, stream_count, start + (uint64_t)(options.seconds * (double)NS_PER_S));
     const double window_s = (double)(now_ns() - start) / (double)NS_PER_S;
@@ -340,6 +364,11 @@ static void run(void)
     if (errors)
         fprintf(stderr, "the server answered: %s\n", first_error);
     printf("}\n");
+    fflush(stdout);
+    /* Whoever measures the servers does so before all clients leave. */
+    if (options.announce)
+        while (getchar() != EOF)
+            ;
 }
 
 int main(int argc, char **argv)

@@ -20,7 +20,11 @@ class LoadFailed(Exception):  # noqa: N818 - reads as what it says
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who is played, and what they send. Rates are per headset; viewers are spread evenly."""
+    """Who is played, and what they send. Rates are per headset; viewers are spread evenly.
+
+    Where there are several servers: headsets are on the first ``headset_servers`` (0: on all),
+    their viewers ``viewer_shift`` servers further.
+    """
 
     headsets: int = 0
     viewers: int = 0
@@ -33,6 +37,8 @@ class Load:
     warmup: float = 2
     seconds: float = 8
     inflight: int = 64
+    headset_servers: int = 0
+    viewer_shift: int = 0
 
     def arguments(self) -> list[str]:
         """As the generator reads them."""

@@ -4,8 +4,17 @@
 
 #include "client.h"
 
+#define SERVERS_MAX 64
+
 struct options {
-    int pid, core; /* of the server */
+    int pid, core; /* of the (first) server */
+    uint16_t ports[SERVERS_MAX];
+    int servers;
+    /* Headset i is on server i of the first `headset_servers`, and so on around; its viewers are
+     * `viewer_shift` servers further; dashboards from the last one backwards; the rest as headsets
+     * over all of them. */
+    int headset_servers, viewer_shift;
+    bool announce; /* say when the measured part begins, and stay until the input is closed */
     int inflight;  /* clients that may be connecting at once */
     int count[ROLES];
     double fps, telemetry_hz; /* per headset */
@@ -16,7 +25,7 @@ struct options {
 
 extern struct options options;
 
-/* Fill `options` and `wire.port`. Ends the program when something is missing. */
+/* Fill `options`. Ends the program when something is missing. */
 void options_read(int argc, char **argv);
 
 #endif

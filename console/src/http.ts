@@ -18,7 +18,11 @@ export class HttpError extends Error {
 
 function headersFor(credentials: Credentials | null): Record<string, string> {
   if (credentials === null) return {};
-  if (credentials.kind === "admin") return { "X-API-Key": credentials.key };
+  if (credentials.kind === "admin") {
+    const { key, name } = credentials;
+    // Headers carry no other letters than English ones.
+    return { "X-API-Key": key, ...(name && { "X-Admin-Name": encodeURIComponent(name) }) };
+  }
   return { Authorization: `Bearer ${credentials.token}` };
 }
 

@@ -45,6 +45,7 @@ from quest_backend.metrics import Live, Metrics
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, MAX_MESSAGE_BYTES, SESSION_TTL_S
 from quest_backend.realtime.connections import DASHBOARDS, Connections
+from quest_backend.realtime.gathering import Gathering
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.node import Node
@@ -179,11 +180,14 @@ def build(settings: Settings, made: Secrets) -> Server:
                 "origin": node_id,
             },
         )
-        limiter = HttpLimiter(url, settings.rate_limit_multiplier, timeout_s)
+        limiter = HttpLimiter(url, settings.rate_limit_multiplier, timeout_s, valkey)
         storage: Storage | None = None
         try:
             await valkey.ping()
-            hub = _hub(settings, valkey, metrics, node_id)
+            # Bodies that are coming in need the loop all the time.
+            gather_s = settings.socket_gather_ms / 1000
+            gathering = Gathering(gather_s, lambda: server.app.is_streaming)
+            hub = _hub(settings, valkey, metrics, node_id, gathering)
             node = Node(hub, tokens, Bus(settings.bus_urls or [url], timeout_s, metrics.bus))
             server.node = node
             doors["/"] = node.gateway
@@ -275,7 +279,13 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["*"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Enrollment-Key"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "X-API-Key",
+            "X-Admin-Name",
+            "X-Enrollment-Key",
+        ],
         expose_headers=["ETag", "Retry-After"],
     )
     errors.install(rest)
@@ -299,7 +309,9 @@ def rest_app(settings: Settings, lifespan: Any = None) -> FastAPI:
     return rest
 
 
-def _hub(settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str) -> Hub:
+def _hub(
+    settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str, gathering: Gathering
+) -> Hub:
     clock = Clock()
     view = FleetView()
     connections = Connections()
@@ -315,6 +327,7 @@ def _hub(settings: Settings, valkey: Valkey, metrics: Metrics, node_id: str) -> 
         changes=Changes(valkey, node_id, settings.redis_timeout_ms / 1000),
         nodes=NodeRegistry(valkey, clock, node_id, settings.node_timeout_seconds),
         connections=connections,
+        gathering=gathering,
         outbox=outbox,
         dashboards=Feed(
             outbox, catalogue.ON_DEVICE_TELEMETRY_UPDATED, lambda: connections.room(DASHBOARDS)
@@ -329,7 +342,7 @@ def _quality(settings: Settings, valkey: Valkey, jobs: QaJobs, storage: Storage)
         store=jobs.results,
         lists=QaLists(valkey),
         queue=jobs.queue,
-        timelines=Timelines(in_bucket(storage.store), settings.qa_max_member_bytes),
+        timelines=Timelines(in_bucket(storage.store), jobs.budget, settings.qa_max_member_bytes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from quest_backend.jobs.local_recordings import (
 )
 from quest_backend.qa.measures import LOW_CONFIDENCE
 from quest_backend.qa.report import HandMeasures, SessionQA
-from quest_backend.qa.timeline import Timeline
+from quest_backend.qa.timeline import MAX_POINTS, Timeline
 from quest_backend.qa.verdict import Profile, Verdict, VerdictReport, choose, decide, profiles
 
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -83,8 +84,7 @@ def qa(
         found: Sequence[LocalSession | Place] = (
             [place] if place is not None else find_sessions(Path(target))
         )
-        points = max(10, min(out.width - _LANE_LABEL - 2, 160))
-        scored = (_scored(each, points, config) for each in _progress(found, hidden=as_json))
+        scored = (_scored(each, config) for each in _progress(found, hidden=as_json))
         counts = _show_all(scored, len(found), as_json, known, profile, config)
     except (NoRecordings, NotReachable, OSError) as error:
         raise _fail(str(error)) from None
@@ -118,10 +118,10 @@ def _show_all(
     return counts
 
 
-def _scored(one: LocalSession | Place, points: int, config: settings.Settings) -> Scored:
+def _scored(one: LocalSession | Place, config: settings.Settings) -> Scored:
     if isinstance(one, Place):
-        return cli_qa_bucket.score(config, one, points)
-    return score_local(one, points, config.qa_max_member_bytes)
+        return cli_qa_bucket.score(config, one, MAX_POINTS)
+    return score_local(one, MAX_POINTS, config.qa_max_member_bytes)
 
 
 def _progress(
@@ -204,7 +204,7 @@ def _video(session: SessionQA) -> str:
 def _lanes(timeline: Timeline) -> Iterator[Text]:
     for side, lane in (("left", timeline["left"]), ("right", timeline["right"])):
         text = Text(f"{side + ' confidence':<{_LANE_LABEL}}")
-        for value in lane["mean"]:
+        for value in columns(lane["mean"]):
             colour = "green" if value >= LOW_CONFIDENCE else "yellow" if value >= 0.5 else "red"
             text.append(spark(value), colour)
         yield text
@@ -218,8 +218,17 @@ def _lanes(timeline: Timeline) -> Iterator[Text]:
     }
     for label, marks in lanes.items():
         yield Text(f"{label:<{_LANE_LABEL}}").append(
-            "".join("■" if mark else "·" for mark in marks), "red" if any(marks) else "dim"
+            "".join(spark(share) if share else "·" for share in columns(marks)),
+            "red" if any(marks) else "dim",
         )
+
+
+def columns(lane: Sequence[float]) -> list[float]:
+    """The means of as many groups as there is room for on the terminal."""
+    room = max(10, min(out.width - _LANE_LABEL - 2, 160))
+    count = min(room, len(lane))
+    edges = [column * len(lane) // count for column in range(count + 1)] if count else []
+    return [sum(lane[start:end]) / (end - start) for start, end in pairwise(edges)]
 
 
 def spark(value: float) -> str:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quest_backend.jobs.bucket import recording
 from quest_backend.jobs.elsewhere import NotReachable, Stores, bucket_of, stores_of
 from quest_backend.jobs.local_recordings import NoRecordings, Scored
+from quest_backend.jobs.memory import MemoryBudget
 from quest_backend.jobs.queue import Refreshing
 from quest_backend.jobs.scoring import measure
 from quest_backend.protocol.recordings import PREFIX, is_folder
@@ -65,7 +66,7 @@ async def _score(config: Settings, place: Place, points: int) -> Scored:
         if found.empty:
             raise NoRecordings(f"there is no recording {place.session_id} in {bucket.bucket}")
         try:
-            return await measure(bucket, found, config.qa_max_member_bytes, points)
+            return await measure(bucket, found, MemoryBudget(), config.qa_max_member_bytes, points)
         except (ObjectChanged, ShortRead, TimeoutError) as error:
             raise NotReachable(f"{place.session_id} cannot be read: {error}; try again") from None
 

@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     socket_ping_timeout_ms: int = Field(
         10000, ge=100, description="a client that does not answer a ping this long is gone"
     )
+    socket_gather_ms: float = Field(
+        4, ge=0, le=20, description="how long a busy server gathers frames; 0 reads each at once"
+    )
     websocket_protocol: Literal["picows", "websockets-sansio", "wsproto"] = Field(
         "picows", description="WebSocket implementation; picows is the fast one"
     )

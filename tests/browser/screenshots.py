@@ -8,6 +8,7 @@ import math
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import lab
 import orjson
@@ -24,6 +25,7 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 NAMES = ("Bench A left", "Bench A right", "Bench B left", "Bench B right", "Kitchen 1",
          "Kitchen 2", "Kitchen 3", "Cart 1", "Cart 2", "Spare")  # fmt: skip
 RECORDINGS = ("20260305_091500", "20260305_093012", "20260305_100345")
+REVIEWER = "Reviewer 2"
 SAMPLE_MS = 300_000
 
 
@@ -87,6 +89,10 @@ async def _manager(server: Server, visitor: lab.Visitor, size: str) -> None:
 
 async def _reviewer(server: Server, visitor: lab.Visitor, size: str) -> None:
     page = visitor.page
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_role("button", name="Say who you are").click()
+    await lab.introduce(page, REVIEWER)
+    await page.get_by_text(f"as {REVIEWER}").wait_for()
     await page.get_by_role("link", name="Uploads").click()
     await page.locator("li[data-stage]").first.wait_for(state="attached")
     await _shot(page, f"uploads-{size}")
@@ -96,7 +102,8 @@ async def _reviewer(server: Server, visitor: lab.Visitor, size: str) -> None:
     await page.get_by_role("link", name="Review").click()
     async with server.http(admin=True) as http:
         decision = {"decision": "accepted", "reason": ""}
-        await http.put(f"/api/qa-metrics/{RECORDINGS[0]}/review", json=decision)
+        who = {"X-Admin-Name": quote(REVIEWER)}
+        await http.put(f"/api/qa-metrics/{RECORDINGS[0]}/review", json=decision, headers=who)
     await page.reload()
     await page.locator(f"[data-session='{RECORDINGS[0]}']").wait_for()
     await _shot(page, f"review-{size}")

@@ -55,9 +55,10 @@ async def test_an_operator_records_a_take(lab_server: Server) -> None:
         await expect(card.get_by_text("Recording", exact=True)).to_be_visible()
         assert fleet[0].recording
         assert not fleet[1].recording
-        before, picture = await _drawn(page), await page.locator("canvas").first.screenshot()
-        await lab.until(lambda: _more_than(page, before + 5))
-        assert await page.locator("canvas").first.screenshot() != picture
+        preview = page.locator("canvas").first
+        drawn, picture = await _drawn(page), await lab.picture(preview)
+        await lab.until(lambda: _more_than(page, drawn + 5))
+        await lab.picture_changes(preview, picture)
 
         await page.get_by_role("button", name="Pause").click()
         await expect(card.get_by_text("Paused", exact=True)).to_be_visible()
@@ -85,10 +86,13 @@ async def test_discarding_asks_for_holding(lab_server: Server) -> None:
         hold = page.get_by_role("button", name="Hold to discard")
         await hold.click()
         await expect(page.get_by_text("Kept")).to_be_visible()
+        await page.reload()  # the take is still there to be decided on
         await hold.hover()
         await page.mouse.down()
         await expect(page.get_by_role("heading", name="Take 1 discarded")).to_be_visible()
         await page.mouse.up()
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Take 1 discarded")).to_be_visible()
         (row,) = (await http.get("/api/sessions")).json()["sessions"]
         assert row["status"] == "completed"
         assert row["discardedAt"]

@@ -32,6 +32,16 @@ async def test_manager_finds_the_low_battery_headset(lab_server: Server) -> None
         await expect(page.get_by_role("row", name="Quest 0003")).to_contain_text("Low battery")
         await expect(page.get_by_role("row")).to_have_count(2)
 
+        await page.get_by_role("button", name="Low battery").click()
+        rows = page.get_by_role("row")
+        await page.get_by_role("button", name="Battery", exact=True).click()
+        await expect(rows.nth(1)).to_contain_text("Quest 0003")
+        await page.get_by_role("button", name="Battery", exact=True).click()
+        await expect(rows.last).to_contain_text("Quest 0003")
+        await expect(page.get_by_role("columnheader", name="Battery")).to_have_attribute(
+            "aria-sort", "descending"
+        )
+
 
 async def test_a_headset_that_leaves_is_shown_as_offline_and_not_live(lab_server: Server) -> None:
     async with (
@@ -46,6 +56,43 @@ async def test_a_headset_that_leaves_is_shown_as_offline_and_not_live(lab_server
         await expect(tile).to_contain_text("Offline")
         await expect(tile).to_contain_text("Seen")
         await expect(tile.locator("[data-stale=true]")).to_have_count(1)
+
+
+_TAB = """hidden => {
+    Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+async def test_a_page_behind_others_costs_no_pictures(lab_server: Server) -> None:
+    """They come again as soon as it is in front."""
+    async with (
+        lab.chromium() as browser,
+        lab.headsets(lab_server, 1, prefix="FLEETD", fps=10),
+        lab.visitor(lab_server, browser) as manager,
+    ):
+        received: list[str] = []
+        manager.page.on(
+            "websocket",
+            lambda wire: wire.on(
+                "framereceived",
+                lambda data: received.append("picture") if isinstance(data, bytes) else None,
+            ),
+        )
+        await manager.sign_in_as_manager()
+        canvas = manager.page.locator("canvas[data-frames]")
+        await canvas.wait_for()
+        await manager.page.evaluate(_TAB, True)
+        await asyncio.sleep(2)  # what was on its way has come
+        received.clear()
+        await asyncio.sleep(4)
+        assert received == []
+        await manager.page.evaluate(_TAB, False)
+        await lab.until(lambda: _some(received))
+
+
+async def _some(received: list[str]) -> bool:
+    return bool(received)
 
 
 async def test_a_tablet_is_paired_by_code_and_shut_out_again(lab_server: Server) -> None:

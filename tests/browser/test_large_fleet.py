@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import statistics
+import time
 
 import lab
 import pytest
@@ -45,6 +46,12 @@ async def _heap(devtools: CDPSession) -> float:
     return float(usage["usedSize"])
 
 
+async def _busy_s(devtools: CDPSession) -> float:
+    """Processor time of the page's main thread: what it costs, however busy the machine is."""
+    found = await devtools.send("Performance.getMetrics")
+    return float(next(row["value"] for row in found["metrics"] if row["name"] == "TaskDuration"))
+
+
 async def _pictures(page: Page) -> dict[str, int]:
     counts: dict[str, int] = await page.evaluate(
         "Object.fromEntries([...document.querySelectorAll('[data-device]')].map(tile =>"
@@ -65,19 +72,27 @@ async def test_200_streaming_headsets_leave_the_page_quick(lab_server: Server) -
         await expect(tiles).to_have_count(HEADSETS)
         devtools = await manager.context.new_cdp_session(page)
         await lab.until(lambda: _some_live(page))
+        await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
         before = await _heap(devtools)
+        began, busy = time.monotonic(), await _busy_s(devtools)
 
-        took = []
+        took, cost = [], []
         for _ in range(WATCHED_S):
-            took.append(await _interaction_ms(page, "[role=group] button:nth-child(2)"))
-            took.append(await _interaction_ms(page, "[data-device] input"))
+            for selector in ("[role=group] button:nth-child(2)", "[data-device] input"):
+                start = await _busy_s(devtools)
+                took.append(await _interaction_ms(page, selector))
+                cost.append(1000 * (await _busy_s(devtools) - start))
             await asyncio.sleep(1)
         pictures = await _pictures(page)
+        watched_s = time.monotonic() - began
+        busy = (await _busy_s(devtools) - busy) / watched_s
         after = await _heap(devtools)
 
         figures = {
             "p50_ms": round(statistics.median(took)),
             "p95_ms": round(statistics.quantiles(took, n=20)[-1]),
+            "p95_processor_ms": round(statistics.quantiles(cost, n=20)[-1]),
+            "main_thread_percent": round(100 * busy),
             "heap_before_mb": round(before / 1e6, 1),
             "heap_after_mb": round(after / 1e6, 1),
         }
@@ -87,7 +102,7 @@ async def test_200_streaming_headsets_leave_the_page_quick(lab_server: Server) -
         drawn = {device: count for device, count in pictures.items() if count}
         # Only what is on the screen, and about one a second of it.
         assert 8 <= len(drawn) <= 40
-        assert all(count <= WATCHED_S * 2 for count in drawn.values())
+        assert all(count <= watched_s * 1.2 + 5 for count in drawn.values())
         assert max(drawn.values()) >= WATCHED_S / 2
 
 

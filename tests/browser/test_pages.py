@@ -100,6 +100,9 @@ async def test_no_page_is_hard_to_use(
         await page.locator("rect[data-start]").first.wait_for(state="attached")
         problems["recording of review"] = await _serious(page)
         await page.get_by_role("button", name="Reject").click()
+        await page.get_by_role("textbox", name="Your name").wait_for()
+        problems["who"] = await _serious(page)
+        await lab.introduce(page, "Ada")
         await page.get_by_role("textbox", name="Reason").wait_for()
         problems["rejecting"] = await _serious(page)
         await page.keyboard.press("Escape")
@@ -142,7 +145,7 @@ async def test_no_page_is_hard_to_use(
     assert {name: found for name, found in problems.items() if found} == {}, json.dumps(
         problems, indent=1
     )
-    assert len(problems) == 17
+    assert len(problems) == 18
 
 
 async def test_targets_are_large_enough_for_fingers(lab_server: Server) -> None:

@@ -126,6 +126,9 @@ async def test_a_review_by_keyboard_alone(lab_server: Server, tmp_path: Path) ->
         await page.keyboard.press("ArrowLeft")
         await page.keyboard.press("Shift+ArrowRight")
         await _at(page, recorded.SPEED[0] + 30)
+        await page.keyboard.press("<")
+        await expect(page.get_by_text(re.compile(r"0\.5"))).to_be_visible()
+        assert await page.evaluate("document.querySelector('video').playbackRate") == 0.5
         await page.keyboard.press("Space")
         await expect(page.get_by_role("button", name="Pause")).to_be_visible()
         await lab.until(lambda: _beyond(page, recorded.SPEED[0] + 36))
@@ -133,6 +136,9 @@ async def test_a_review_by_keyboard_alone(lab_server: Server, tmp_path: Path) ->
         await expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
         await page.keyboard.press("a")
+        await expect(page.get_by_role("textbox", name="Your name")).to_be_focused()
+        await page.keyboard.type("Zoë Łuczak")
+        await page.keyboard.press("Enter")
         status = page.get_by_role("status")
         await expect(status).to_contain_text("Accepted")
         await page.keyboard.press("r")
@@ -140,7 +146,7 @@ async def test_a_review_by_keyboard_alone(lab_server: Server, tmp_path: Path) ->
         await page.keyboard.type("The participant asks a question")
         await page.keyboard.press("Enter")
         await expect(status).to_contain_text("Rejected")
-        await expect(status).to_contain_text("by admin")
+        await expect(status).to_contain_text("by Zoë Łuczak")
         await expect(status).to_contain_text("The participant asks a question")
         await page.keyboard.press("]")
         await expect(page.get_by_text(FIRST)).to_be_visible()
@@ -159,11 +165,12 @@ async def test_decisions_are_in_the_lists_and_in_the_audit_log(
         page = reviewer.page
         await _open(page, FIRST)
         await page.get_by_role("button", name="Accept").click()
+        await lab.introduce(page, "Ada")
         await expect(page.get_by_role("status")).to_contain_text("Accepted")
         await page.get_by_role("link", name="Review").last.click()
         row = page.locator(f"[data-session='{FIRST}']")
         await expect(row).to_contain_text("Accepted")
-        await expect(row).to_contain_text("by admin")
+        await expect(row).to_contain_text("by Ada")
         await page.get_by_role("button", name="Rejected").click()
         await expect(row).to_have_count(0)
         await page.get_by_role("button", name="Accepted").click()
@@ -175,11 +182,19 @@ async def test_decisions_are_in_the_lists_and_in_the_audit_log(
         await page.get_by_role("combobox", name="Order").click()
         await page.get_by_role("option", name="Oldest first").click()
         await row.click()
+        # Kept over a reload, and changed when somebody else sits down.
+        await page.reload()
+        await page.get_by_role("button", name="As Ada").click()
+        await lab.introduce(page, "Grace\u202eadA")
+        await expect(page.get_by_text("characters that cannot be seen")).to_be_visible()
+        await lab.introduce(page, "Grace")
+        await expect(page.get_by_role("button", name="As Grace")).to_be_visible()
         await page.get_by_role("button", name="Take back").click()
         await expect(page.get_by_role("status")).to_contain_text("Not reviewed")
         await page.get_by_role("link", name="Settings").click()
+        await expect(page.get_by_text("Signed in with the admin key as Grace.")).to_be_visible()
         await expect(page.get_by_role("row", name=f"accepted {FIRST}").first).to_contain_text(
-            "admin"
+            "Ada, admin"
         )
         await expect(page.get_by_role("row", name=f"review of {FIRST}").first).to_be_visible()
 
@@ -204,27 +219,26 @@ async def test_an_operators_whole_session(
         await page.get_by_role("button", name="Start 2 headsets").click()
         await expect(page.locator("li[data-light=good]")).to_have_count(2)
         preview = page.locator("canvas").first
-        before = await preview.screenshot()
+        before = await lab.picture(preview)
         # Four seconds, as the known flags need.
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"00:(0[4-9]|[1-5]\d)"))
-
-        async def changed() -> bool:
-            return await preview.screenshot() != before
-
-        assert await lab.until(changed)
+        await lab.picture_changes(preview, before)
         await page.get_by_role("button", name="Stop").click()
         await expect(page.get_by_text("2 of 2 headsets verified and safe to delete")).to_be_visible(
             timeout=30_000
         )
 
-        recording = str(fleet[0].recorder.uploaded[0]).split("/")[1] if fleet[0].recorder else ""
+        recording = fleet[0].recorder.uploaded[0].key.split("/")[1] if fleet[0].recorder else ""
         await manager.sign_in_as_manager()
         page = manager.page
         await _open(page, recording)
         await expect(page.get_by_text("Quest 0001")).to_be_visible()
+        take = page.get_by_role("group", name="Take")
+        await expect(take).to_contain_text("P-017, Fold a towel, take 1")
         await page.locator("[data-lane=trackingErrors] rect").click()
         await _at(page, recorded.TRACKING[0])
         await page.get_by_role("button", name="Accept").click()
+        await lab.introduce(page, "Ada")
         await expect(page.get_by_role("status")).to_contain_text("Accepted")
         async with lab_server.http(admin=True) as http:
             kept = (await http.get(f"/api/qa-metrics/{recording}")).json()
@@ -244,6 +258,7 @@ async def test_a_damaged_recording_can_still_be_looked_at_and_rejected(lab_serve
         await expect(page.get_by_text("The tracking data is missing")).to_be_visible()
         await expect(page.get_by_text("FAIL", exact=True)).to_be_visible()
         await page.keyboard.press("r")
+        await lab.introduce(page, "Ada")
         await page.get_by_role("button", name="Bad tracking").click()
         await page.get_by_role("button", name="Reject", exact=True).click()
         await expect(page.get_by_role("status")).to_contain_text("Rejected")

@@ -297,7 +297,7 @@ async def test_a_tablet_comes_back_to_its_locks_and_session(server: Server) -> N
     async with headset(server) as quest:
         async with tablet(server) as operator:
             session = await _session(operator, quest)
-            operator.cut()
+            await operator.cut()
         async with tablet(server, operator.identity) as back:
             await back.gets(
                 catalogue.ON_DEVICE_LOCKS_UPDATED,
@@ -319,7 +319,7 @@ async def test_a_tablet_that_stays_away_ends_its_session_cleanly(server: Server)
     async with headset(server) as quest, tablet(server) as witness:
         async with tablet(server) as operator:
             session = await _session(operator, quest)
-            operator.cut()
+            await operator.cut()
         await quest.gets(catalogue.ON_TABLET_STOP_RECORDING, timeout_s=8)
         await quest.gets(catalogue.ON_SESSION_ENDED)
         witness.forget()
@@ -334,7 +334,7 @@ async def test_a_headset_keeps_its_place_in_a_session(server: Server) -> None:
     async with tablet(server) as operator:
         async with headset(server) as quest:
             session = await _session(operator, quest)
-            quest.cut()
+            await quest.cut()
         await asyncio.sleep(0.3)
         assert not operator.seen(catalogue.ON_DEVICE_DISCONNECTED)
         async with headset(server, quest.identity) as back:
@@ -347,7 +347,7 @@ async def test_a_headset_that_still_records_is_not_told_again(server: Server) ->
     async with tablet(server) as operator:
         async with headset(server) as quest:
             session = await _session(operator, quest)
-            quest.cut()
+            await quest.cut()
         async with headset(server, quest.identity) as back:
             await back.send(catalogue.HEADSET_RECORDING_STATE, True)
             await asyncio.sleep(1.5)
@@ -360,7 +360,7 @@ async def test_a_headset_that_missed_the_end_is_stopped_on_return(server: Server
     async with tablet(server) as operator:
         async with headset(server) as quest:
             session = await _session(operator, quest)
-            quest.cut()
+            await quest.cut()
         await asyncio.sleep(0.3)
         await operator.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
         async with headset(server, quest.identity) as back:
@@ -372,7 +372,7 @@ async def test_a_headset_that_stays_away_loses_its_place(server: Server) -> None
     async with tablet(server) as operator:
         async with headset(server) as quest:
             session = await _session(operator, quest)
-            quest.cut()
+            await quest.cut()
         gone = await operator.gets(catalogue.ON_DEVICE_DISCONNECTED, timeout_s=8)
         assert gone == {"deviceId": quest.identity}
         status = await operator.ask(

@@ -5,6 +5,7 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import jsonschema
@@ -195,13 +196,50 @@ async def test_a_review_is_kept_with_who_and_when_and_audited(lab: Server) -> No
         ]
 
 
+async def test_a_reviewer_who_says_a_name_is_kept_under_it(lab: Server) -> None:
+    """As a claim: the audit trail still says that it was done with the admin key."""
+    path = f"/api/qa-metrics/{IDS[5]}"
+    said = {"X-Admin-Name": quote("  Zoë  Łuczak ")}
+    async with lab.http(admin=True) as admin:
+        for decision in ("accepted", None):
+            reply = await admin.put(f"{path}/review", json={"decision": decision}, headers=said)
+            assert reply.status_code == 200, reply.text
+            if decision:
+                assert reply.json()["review"]["by"] == "Zoë Łuczak"
+                assert (await admin.get(path)).json()["review"] == reply.json()["review"]
+        found = {"search": f"łuczak {IDS[5]}"}
+        trail = (await admin.get("/api/audit", params=found)).json()["entries"]
+        assert [(row["actor"], row["name"], row["action"]) for row in trail] == [
+            ("admin", "Zoë Łuczak", "review.clear"),
+            ("admin", "Zoë Łuczak", "review.accept"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 81, "%ff", "Ada%E2%80%AEAdmin", "Ada%00"], ids=["long", "bytes", "turned", "nul"]
+)
+async def test_a_name_that_could_deceive_is_refused(lab: Server, name: str) -> None:
+    async with lab.http(admin=True) as admin:
+        reply = await admin.put(
+            f"/api/qa-metrics/{IDS[5]}/review",
+            json={"decision": "accepted"},
+            headers={"X-Admin-Name": name},
+        )
+        assert reply.status_code == 400
+        assert reply.json()["error"].startswith("X-Admin-Name must")
+        assert (await admin.get(f"/api/qa-metrics/{IDS[5]}")).json()["review"] is None
+
+
 @pytest.mark.parametrize(
     "given", [{}, {"decision": "maybe"}, {"decision": "accepted", "reason": "x" * 1001}, []]
 )
 async def test_a_bad_review_changes_nothing(lab: Server, given: Any) -> None:
     async with lab.http(admin=True) as admin:
-        reply = await admin.put(f"/api/qa-metrics/{IDS[4]}/review", json=given)
+        path = f"/api/qa-metrics/{IDS[4]}/review"
+        reply = await admin.put(path, json=given)
         assert reply.status_code == 400
+        no_json = await admin.put(path, content=b"{x", headers={"Content-Type": "application/json"})
+        assert no_json.json() == {"ok": False, "error": "body: JSON decode error"}
         assert (await admin.get(f"/api/qa-metrics/{IDS[4]}")).json()["review"] is None
         unknown = await admin.put(
             "/api/qa-metrics/20250101_000000/review", json={"decision": "accepted"}

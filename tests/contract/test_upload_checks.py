@@ -25,6 +25,17 @@ def sha256(body: bytes) -> dict[str, str]:
     return {"algorithm": "SHA256", "value": value}
 
 
+def crc64nvme(body: bytes) -> dict[str, str]:
+    """Bit by bit, as its definition has it (polynomial 0xAD93D23594C93659, reflected)."""
+    register = 2**64 - 1
+    for byte in body:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x9A6C9329AC4BC9B5 if register & 1 else 0)
+    value = base64.b64encode((register ^ 2**64 - 1).to_bytes(8, "big")).decode()
+    return {"algorithm": "CRC64NVME", "value": value}
+
+
 async def begun(http: httpx.AsyncClient, size: int) -> dict[str, Any]:
     body = {"timestamp": new_time(), "fileType": "video", "fileSize": size}
     answer = await http.post("/chunked-upload/start", json=body)
@@ -50,6 +61,26 @@ async def send(upload: dict[str, Any], content: bytes) -> list[dict[str, Any]]:
             assert answer.status_code == 200, answer.text
             parts.append(
                 {"partNumber": number, "etag": answer.headers["ETag"], "checksum": sha256(body)}
+            )
+    return parts
+
+
+async def send_summed(upload: dict[str, Any], content: bytes) -> list[dict[str, Any]]:
+    """As ``send``; each part with the checksum that the store answered with."""
+    parts = []
+    async with httpx.AsyncClient(timeout=30) as plain:
+        for target in upload["presignedUrls"]:
+            number, chunk = target["partNumber"], upload["chunkSize"]
+            body = content[(number - 1) * chunk : number * chunk]
+            headers = {"Origin": "https://lab.example"}
+            answer = await plain.put(target["url"], content=body, headers=headers)
+            assert answer.status_code == 200, answer.text
+            exposed = answer.headers["Access-Control-Expose-Headers"].lower()
+            assert "x-amz-checksum-crc64nvme" in exposed
+            value = answer.headers["x-amz-checksum-crc64nvme"]
+            checksum = {"algorithm": "CRC64NVME", "value": value}
+            parts.append(
+                {"partNumber": number, "etag": answer.headers["ETag"], "checksum": checksum}
             )
     return parts
 
@@ -96,6 +127,58 @@ async def test_what_is_no_checksum_is_refused_and_nothing_is_lost(
         assert await stored(server, upload["s3Key"]) is None
         assert (await complete(http, upload, parts)).status_code == 200
     assert await stored(server, upload["s3Key"]) == content
+
+
+async def test_a_wrong_checksum_of_the_file_is_refused_and_nothing_is_lost(
+    server: Server,
+) -> None:
+    """The embedded store adds up CRC64NVME, and compares before there is an object."""
+    assert (
+        crc64nvme(b"123456789")["value"]
+        == base64.b64encode(bytes.fromhex("ae8b14860a799888")).decode()
+    ), "the check value of the algorithm's catalogue entry"
+    content = os.urandom(999)
+    async with server.http(new_id("headset"), DeviceType.HEADSET) as http:
+        upload = await begun(http, len(content))
+        parts = await send(upload, content)
+        refused = await complete(http, upload, parts, checksum=crc64nvme(content + b"?"))
+        assert refused.status_code == 400, refused.text
+        assert refused.json()["error"].startswith("checksum: ")
+        assert await stored(server, upload["s3Key"]) is None
+        done = await complete(http, upload, parts, checksum=crc64nvme(content))
+        assert done.status_code == 200, done.text
+    assert await stored(server, upload["s3Key"]) == content
+    kept = await remembered(server, upload)
+    assert kept["videoChecksum"] == f"CRC64NVME:{crc64nvme(content)['value']}"
+
+
+async def test_a_wrong_checksum_of_a_part_is_refused_and_nothing_is_lost(server: Server) -> None:
+    content = os.urandom(12 * MIB)
+    async with server.http(new_id("headset"), DeviceType.HEADSET) as http:
+        upload = await begun(http, len(content))
+        parts = await send_summed(upload, content)
+        swapped = [
+            {**parts[0], "checksum": parts[1]["checksum"]},
+            {**parts[1], "checksum": parts[0]["checksum"]},
+        ]
+        refused = await complete(http, upload, swapped)
+        assert refused.status_code == 400, refused.text
+        assert refused.json()["error"].startswith("checksum: ")
+        assert await stored(server, upload["s3Key"]) is None
+        assert (await complete(http, upload, parts)).status_code == 200
+    assert await stored(server, upload["s3Key"]) == content
+
+
+async def test_a_recording_whose_client_adds_up_nothing_has_the_stores_checksum(
+    server: Server,
+) -> None:
+    content = os.urandom(500)
+    async with server.http(new_id("headset"), DeviceType.HEADSET) as http:
+        upload = await begun(http, len(content))
+        parts = [{**part, "checksum": None} for part in await send(upload, content)]
+        assert (await complete(http, upload, parts)).status_code == 200
+    kept = await remembered(server, upload)
+    assert kept["videoChecksum"] == f"CRC64NVME:{crc64nvme(content)['value']}"
 
 
 async def test_a_recording_of_another_size_is_refused(server: Server) -> None:

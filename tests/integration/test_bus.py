@@ -172,6 +172,34 @@ async def test_streams_hand_on_everything_once_and_in_order(store_url: str) -> N
     await valkey.close()
 
 
+async def test_a_reader_knows_when_more_came_than_a_stream_keeps(store_url: str) -> None:
+    valkey = Valkey(store_url, 5.0)
+    reader, writer = Changes(valkey, "node-1", 5.0), Changes(valkey, "node-2", 5.0)
+    await writer.announce({"k": "before"})
+    await reader.begin()
+
+    async def write(count: int) -> None:
+        pipe = valkey.client.pipeline(transaction=False)
+        for _ in range(count):
+            pipe.xadd("fleet:changes", {"m": '{"v": 1, "k": "x"}'}, maxlen=20_000, approximate=True)
+        await valkey.call(pipe.execute())
+
+    async def read(count: int) -> None:
+        async with asyncio.timeout(30):
+            while count > 0:
+                count -= len(await reader.read())
+
+    # Behind, but everything is still there.
+    await write(5_000)
+    await read(5_000)
+    assert not reader.missed
+    for _ in range(6):
+        await write(5_000)
+    await read(20_000)
+    assert reader.missed
+    await valkey.close()
+
+
 async def test_a_store_with_a_password_over_tcp(tmp_path: Path, free_port: int) -> None:
     address = f"127.0.0.1:{free_port}"
     options = ("--requirepass", "open sesame", "--bind", "127.0.0.1", "--port", str(free_port))

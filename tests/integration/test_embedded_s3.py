@@ -150,6 +150,28 @@ async def test_only_signed_requests_to_the_s3_port_see_an_object(tmp_path: Path)
         assert found is not None
 
 
+async def test_no_inner_port_hands_out_a_token(tmp_path: Path) -> None:
+    """SeaweedFS's master signs tokens for whoever asks it over HTTP."""
+    paths = ("/dir/assign", "/dir/lookup?fileId=1,01000000ab&read=yes", "/dir/lookup?volumeId=1")
+    async with started(tmp_path) as (child, store), aiohttp.ClientSession() as http:
+        await put(store, b"kept")
+        ports = {
+            one.laddr.port for one in psutil.Process(child.pid).net_connections("inet")
+            if one.status == psutil.CONN_LISTEN
+        }  # fmt: skip
+        answered = 0
+        for port in ports:
+            for path in paths:
+                try:
+                    async with http.get(f"http://127.0.0.1:{port}{path}") as answer:
+                        assert "Authorization" not in answer.headers, (port, path)
+                        assert answer.status in (401, 403, 404), (port, path)
+                        answered += 1
+                except aiohttp.ClientError:
+                    continue  # gRPC
+        assert answered >= len(paths) * 5, "s3, master, volume, filer and admin speak HTTP"
+
+
 async def test_its_secrets_are_its_owners(tmp_path: Path) -> None:
     async with started(tmp_path) as (child, _):
         for name in ("credentials.json", "identities.json", "security.toml", "ports.json"):

@@ -158,6 +158,40 @@ async def test_valkey_goes_away_for_ten_seconds(tmp_path: Path, how: str) -> Non
         assert "node_died" not in one.log.read_text() + two.log.read_text()
 
 
+async def test_a_grace_does_not_end_with_an_outage(tmp_path: Path) -> None:
+    """Whoever came back while Valkey was away could not say so, and must not lose everything."""
+    with (
+        store(tmp_path / "store") as valkey,
+        nodes(tmp_path, 2, valkey.url, TABLET_GRACE_SECONDS="2") as (one, two),
+    ):
+        async with headset(one) as quest, tablet(one) as operator:
+            await operator.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: quest.identity in ids)
+            created = await operator.ask(
+                catalogue.TABLET_CREATE_SESSION,
+                catalogue.ON_SESSION_CREATED,
+                {"deviceIds": [quest.identity]},
+            )
+            await operator.socket.disconnect()
+            await quest.settled()
+            valkey.signal(signal.SIGSTOP)
+            async with tablet(two, operator.identity) as back:
+                await asyncio.sleep(3)
+                valkey.signal(signal.SIGCONT)
+                async with asyncio.timeout(10):
+                    active = None
+                    while active is None:
+                        try:
+                            active = await back.ask(
+                                catalogue.TABLET_GET_ACTIVE_SESSION, catalogue.ON_ACTIVE_SESSION
+                            )
+                        except TimeoutError:  # the store is not back yet
+                            continue
+                        assert active is not None, "its session was ended"
+                assert active["sessionId"] == created["sessionId"]
+                await asyncio.sleep(3)
+                assert back.seen(catalogue.ON_SESSION_ENDED) == []
+
+
 @contextlib.asynccontextmanager
 async def headset_unheard(server: Server) -> AsyncIterator[str]:
     """A headset that identifies while nobody can note it; its id."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import copy
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recordings import SESSION, arrays, fetcher, npz
@@ -22,7 +24,7 @@ from quest_backend.qa.verdict import BUILT_IN, profiles
 from quest_backend.qa.video import Video
 from quest_backend.state import keys
 from quest_backend.state.embedded import EmbeddedValkey
-from quest_backend.state.qa import Kept, QaStore, fingerprint
+from quest_backend.state.qa import Kept, QaStore, Take, fingerprint
 from quest_backend.state.qa_lists import OPEN, REVIEWS, VERDICTS, BadCursor, Order, QaLists, Query
 from quest_backend.state.qa_news import QaNews
 from quest_backend.state.valkey import StoreUnavailable, Valkey
@@ -178,6 +180,28 @@ async def test_a_study_is_judged_by_the_profile_of_its_name(store_url: str, meta
         [kept] = await store.read([SESSION])
         assert kept.origin.capture_session == "s1"
         assert judged(kept) == ("WARN", "strict")
+
+
+TOLD = {"participant": " P-017 ", "study": "kitchen", "task": "x" * 300, "take": 3, "notes": "y"}
+WRONG = {"participant": 17, "task": ["a"], "take": True, "study": None}
+
+
+@pytest.mark.parametrize(
+    ("told", "take"),
+    [(TOLD, Take("P-017", "kitchen", "x" * 200, 3)), (WRONG, Take()), ({"take": -1}, Take()),
+     ({"take": 10**30}, Take())],
+    ids=["usual", "wrong-types", "negative", "too-large"],
+)  # fmt: skip
+async def test_what_the_operator_wrote_down_outlives_the_session(
+    store_url: str, told: dict[str, Any], take: Take
+) -> None:
+    async with opened(store_url) as (store, _, valkey):
+        await uploaded(valkey, json.dumps(told))
+        await store.put(session(SESSION, 90), fingerprint("a", None), NOW)
+        await valkey.client.delete(keys.upload("u1"), keys.session("s1"))
+        await store.put(session(SESSION, 91), fingerprint("b", None), NOW + 1)
+        [kept] = await store.read([SESSION])
+    assert kept.origin.take == take
 
 
 @pytest.mark.parametrize("metadata", ["", "[]", '{"study": 5}', '{"study": "no such profile"}'])

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 
 from quest_backend.clock import Clock
 from quest_backend.fleet.sessions import Action, advance
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, LOCK_TTL_S, SESSION_TTL_S
 from quest_backend.state.fleet import FleetStore
+from quest_backend.state.nodes import NodeRegistry
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.telemetry import TelemetryWriter
 from quest_backend.state.valkey import StoreUnavailable, Valkey
@@ -76,6 +78,42 @@ async def test_keys_types_and_lifetimes_are_the_schemas(store_url: str) -> None:
                               ("session:session_1_x", 604800)):  # fmt: skip
             assert lifetime - 5 < await store.ttl(key) <= lifetime, key
         assert await store.ttl("tablet_locks:sock-t") == -1
+
+
+async def test_telemetry_of_a_large_fleet_is_written_with_the_newest_of_each(
+    store_url: str,
+) -> None:
+    """More than one script takes."""
+    ids = [f"Q{number:03d}" for number in range(250)]
+    clock = SetClock()
+    async with opened(store_url, clock) as store:
+        for session_id, level in (("", 0.25), ("session_1_x", 0.5)):
+            for number, device_id in enumerate(ids):
+                sent = {"batteryLevel": level, "deviceName": "Gerät „1“\0", "frameCount": number}
+                store.telemetry.put(device_id, sent, f"seen {level}", session_id)
+        await store.telemetry.flush()
+        client = store.valkey.client
+        for number in (0, 99, 100, 249):
+            device_id = ids[number]
+            kept = orjson.loads(str(await store.get(f"telemetry:{device_id}")))
+            assert kept["batteryLevel"] == 0.5
+            assert kept["deviceName"] == "Gerät „1“\0"
+            assert 295 < await store.ttl(f"telemetry:{device_id}") <= 300
+            assert await store.valkey.call(client.hget(f"device:{device_id}", "lastSeen")) == (
+                "seen 0.5"
+            )
+            assert await store.valkey.call(client.zscore("devices", device_id)) == clock.ms
+            frames = client.hget("session_devices:session_1_x", f"{device_id}:frameCount")
+            assert await store.valkey.call(frames) == str(number)
+        assert await store.valkey.call(client.zcard("devices")) == 250
+
+
+async def test_telemetry_waits_while_the_store_is_away() -> None:
+    async with opened("redis://127.0.0.1:1/0") as store:
+        store.telemetry.put("Q1", {"batteryLevel": 0.5}, Clock().iso(), "")
+        for _ in range(2):  # a second flush has it still
+            with pytest.raises(StoreUnavailable):
+                await store.telemetry.flush()
 
 
 async def test_racing_batches_never_both_win(store_url: str) -> None:
@@ -183,3 +221,57 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
     async with opened("redis://127.0.0.1:1/0") as store:
         with pytest.raises(StoreUnavailable):
             await store.fleet.identify("Q1", "h1")
+
+
+async def test_a_stop_that_was_not_answered_is_remembered(store_url: str) -> None:
+    """The connection may have died with it, and the headset be recording still."""
+    async with opened(store_url) as store:
+        await store.fleet.identify("Q1", "old")
+        await store.fleet.report_recording("Q1", "old", True)
+        await store.fleet.mark_commanded(["Q1"], "stop")
+        await store.fleet.report_recording("Q1", "old", True)  # said before the stop arrived
+        await store.fleet.headset_gone("Q1", "old")
+        assert (await store.fleet.identify("Q1", "new")).commanded == "stop"
+        answered = await store.fleet.report_recording("Q1", "new", False)
+        assert answered is not None
+        assert answered.commanded == ""
+
+
+async def test_a_start_that_was_not_answered_goes_with_its_connection(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.identify("Q1", "old")
+        await store.fleet.mark_commanded(["Q1"], "start")
+        await store.fleet.headset_gone("Q1", "old")
+        assert (await store.fleet.identify("Q1", "new")).commanded == ""
+
+
+async def test_who_records_when_its_session_ends_is_to_stop_whichever_socket_it_has(
+    store_url: str,
+) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "t")
+        await store.fleet.identify("Q1", "old")
+        await store.sessions.create("s", "T1", ["Q1"], {})
+        await store.fleet.report_recording("Q1", "old", True)
+        pending = await store.sessions.load("s")
+        assert pending is not None
+        await store.sessions.save(pending, advance(pending, Action.END, "2026-02-06T14:30:52.000Z"))
+        assert (await store.fleet.identify("Q1", "new")).commanded == "stop"
+
+
+async def test_each_death_of_a_node_is_seen_to_once(store_url: str) -> None:
+    async with opened(store_url) as store:
+        one, two, dying = (
+            NodeRegistry(store.valkey, Clock(), name, timeout_s)
+            for name, timeout_s in (("one", 60), ("two", 60), ("dying", 0.05))
+        )
+        for _ in range(2):  # the second death is soon after the first
+            await dying.beat()
+            assert not await one.claim_dead("dying", 30)
+            async with asyncio.timeout(5):
+                while "dying" not in (await one.beat()).dead:  # noqa: ASYNC110 - polled
+                    await asyncio.sleep(0.02)
+            assert await one.claim_dead("dying", 30)
+            assert not await two.claim_dead("dying", 30)
+            await one.forget("dying")
+            assert not await two.claim_dead("dying", 30)

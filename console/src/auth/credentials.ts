@@ -2,7 +2,7 @@
 import { create } from "zustand";
 
 export type Credentials =
-  | { kind: "admin"; key: string; deviceId: string; remembered: boolean }
+  | { kind: "admin"; key: string; deviceId: string; remembered: boolean; name?: string }
   | { kind: "tablet"; token: string; deviceId: string; name: string; expiresAt: number };
 
 interface AuthState {
@@ -43,6 +43,14 @@ export function signIn(credentials: Credentials): void {
   const lasting = credentials.kind === "tablet" || credentials.remembered;
   (lasting ? localStorage : sessionStorage).setItem(KEY, text);
   useAuth.setState({ credentials, ended: null });
+}
+
+/** The server's bound. */
+export const MOST_NAME = 80;
+
+/** Who uses the admin key here; '' when nobody has said. */
+export function useName(): string {
+  return useAuth(({ credentials }) => (credentials?.kind === "admin" ? (credentials.name ?? "") : ""));
 }
 
 export function signOut(ended: string | null = null): void {

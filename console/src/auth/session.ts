@@ -9,10 +9,22 @@ let socketToken: { for: Credentials; token: string } | null = null;
 
 /** Sign in with the admin key. Throws HttpError: wrong key, or no answer. */
 export async function signInAsManager(key: string, remembered: boolean): Promise<void> {
-  const credentials: Credentials = { kind: "admin", key, deviceId: browserId(), remembered };
+  const before = useAuth.getState().credentials;
+  // The link of a restarted server is no change of person.
+  const name = before?.kind === "admin" && before.key === key ? (before.name ?? "") : "";
+  const credentials: Credentials = { kind: "admin", key, deviceId: browserId(), remembered, name };
   const token = await managerToken(credentials);
   signIn(credentials);
   socketToken = { for: credentials, token };
+}
+
+/** Say who uses the admin key here, until somebody signs out. Throws HttpError: not a name to keep. */
+export async function introduce(name: string): Promise<void> {
+  const { credentials } = useAuth.getState();
+  if (credentials?.kind !== "admin") return;
+  const named: Credentials = { ...credentials, name: name.trim() };
+  await call("GET", "/api/fleet/summary", undefined, named);
+  signIn(named);
 }
 
 /** Pair this tablet with a code from an admin's screen. Throws HttpError. */

@@ -16,6 +16,7 @@ import { clock } from "../ui/format";
 import { Preview } from "../ui/preview";
 import styles from "./capture.module.css";
 import { integrityOf, type Integrity } from "./integrity";
+import { useStayAwake } from "./stay-awake";
 import { endSession, pauseSession, recordedMs, retry, startSession, useCapture, type Session } from "./store";
 
 interface Part {
@@ -41,6 +42,7 @@ function useParts(session: Session): Part[] {
 }
 
 export function RecordingScreen({ session }: { session: Session }) {
+  useStayAwake();
   const parts = useParts(session);
   const { timing, busy } = useCapture();
   const now = useNow();

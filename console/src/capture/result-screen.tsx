@@ -4,7 +4,7 @@ import { useState } from "react";
 
 import { call, problemOf } from "../http";
 import { useFleet } from "../live/fleet";
-import { clock, plural } from "../ui/format";
+import { clock } from "../ui/format";
 import { HoldButton } from "../ui/hold-button";
 import { SessionUploads } from "../uploads/session-uploads";
 import styles from "./capture.module.css";
@@ -13,15 +13,13 @@ import { afterTake, takeWasDiscarded, useCapture, type Finished } from "./store"
 /** The take is over and kept; only holding a button says otherwise. */
 export function ResultScreen({ finished }: { finished: Finished }) {
   const devices = useFleet((state) => state.devices);
-  const [discarded, setDiscarded] = useState(false);
   const [busy, setBusy] = useState(false);
-  const { details } = finished;
+  const { details, discarded } = finished;
   const discard = async (): Promise<void> => {
     setBusy(true);
     try {
       await call("POST", `/api/sessions/${finished.sessionId}/discard`);
       takeWasDiscarded();
-      setDiscarded(true);
     } catch (error) {
       useCapture.setState({ problem: problemOf(error) });
     }
@@ -44,7 +42,7 @@ export function ResultScreen({ finished }: { finished: Finished }) {
       <dl className={styles.facts}>
         <dt>Recorded</dt>
         <dd>{clock(finished.recordedMs)}</dd>
-        <dt>{plural(finished.deviceIds.length, "Headset")}</dt>
+        <dt>{finished.deviceIds.length === 1 ? "Headset" : "Headsets"}</dt>
         <dd>{finished.deviceIds.map((id) => devices[id]?.customName ?? id).join(", ")}</dd>
         <dt>Participant</dt>
         <dd>{details.participant}</dd>
@@ -58,13 +56,16 @@ export function ResultScreen({ finished }: { finished: Finished }) {
         <Button size="xl" variant="default" disabled={busy} onClick={() => afterTake("done")}>
           Done
         </Button>
+        {/* Above what grows, so that it does not slip away under the finger that holds it. */}
+        {!discarded && (
+          <span className={styles.apart}>
+            <HoldButton disabled={busy} onHeld={() => void discard()}>
+              <IconTrash aria-hidden /> Hold to discard
+            </HoldButton>
+          </span>
+        )}
       </div>
       {!discarded && <SessionUploads sessionId={finished.sessionId} />}
-      {!discarded && (
-        <HoldButton disabled={busy} onHeld={() => void discard()}>
-          <IconTrash aria-hidden /> Hold to discard this take
-        </HoldButton>
-      )}
     </section>
   );
 }

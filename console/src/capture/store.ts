@@ -3,9 +3,11 @@ import type { SessionStatus } from "@wire/events";
 import { create } from "zustand";
 import { persist } from "zustand/middleware";
 
+import { useAuth } from "../auth/credentials";
 import { useConnection } from "../live/connection";
 import { useFleet } from "../live/fleet";
 import type { Wire } from "../live/wire";
+import { textOf } from "../ui/take";
 import type { Baseline } from "./integrity";
 
 export type Step = "choose" | "details" | "check";
@@ -46,6 +48,9 @@ export interface Finished {
   deviceIds: string[];
   recordedMs: number;
   details: Session["details"];
+  discarded: boolean;
+  /** Device id of who recorded it. */
+  by: string;
 }
 
 interface CaptureState {
@@ -93,8 +98,8 @@ export const useCapture = create<CaptureState>()(
     {
       name: "quest.capture",
       version: 1,
-      partialize: ({ step, chosen, details, presets, takes, timing, leftOut, baselines }) => ({
-        step, chosen, details, presets, takes, timing, leftOut, baselines,
+      partialize: ({ step, chosen, details, presets, takes, timing, finished, leftOut, baselines }) => ({
+        step, chosen, details, presets, takes, timing, finished, leftOut, baselines,
       }),
     },
   ),
@@ -208,7 +213,10 @@ export function afterTake(next: "again" | "done"): void {
 export function takeWasDiscarded(): void {
   const { finished, takes } = get();
   if (finished === null) return;
-  set({ takes: { ...takes, [takeKey(finished.details)]: finished.details.take - 1 } });
+  set({
+    takes: { ...takes, [takeKey(finished.details)]: finished.details.take - 1 },
+    finished: { ...finished, discarded: true },
+  });
 }
 
 /** Recorded so far, without pauses, ms. */
@@ -223,10 +231,7 @@ function timingFor(sessionId: string): Timing | null {
 }
 
 function detailsOf(metadata: Record<string, unknown>): Session["details"] {
-  const text = (name: string): string => {
-    const value = metadata[name];
-    return typeof value === "string" ? value : "";
-  };
+  const text = (name: string): string => textOf(metadata, name);
   const take = metadata["take"];
   return {
     participant: text("participant"),
@@ -301,7 +306,10 @@ function ended(sessionId: string): void {
     session: null,
     timing: null,
     // One that never recorded has nothing to keep.
-    finished: status === "pending" ? null : { sessionId, deviceIds, details, recordedMs: recorded },
+    finished:
+      status === "pending"
+        ? null
+        : { sessionId, deviceIds, details, recordedMs: recorded, discarded: false, by: whoIsHere() },
   });
 }
 
@@ -318,8 +326,15 @@ function noteBaselines(): void {
   if (news.length > 0) set({ baselines: { ...baselines, ...Object.fromEntries(news) } });
 }
 
+function whoIsHere(): string {
+  return useAuth.getState().credentials?.deviceId ?? "";
+}
+
 export function attachCapture(wire: Wire): void {
-  set({ session: null, finished: null, busy: false, problem: null, unavailable: [] });
+  const { finished } = get();
+  // A reload leaves the take to be looked at and discarded; another tablet's is nobody's here.
+  const mine = finished?.by === whoIsHere() ? finished : null;
+  set({ session: null, finished: mine, busy: false, problem: null, unavailable: [] });
   wire.on("connect", () => {
     answered();
     wire.emit("tablet-get-active-session");

@@ -1,12 +1,16 @@
 import { Checkbox, Table } from "@mantine/core";
+import { useLocalStorage } from "@mantine/hooks";
+import { IconArrowNarrowDown, IconArrowNarrowUp } from "@tabler/icons-react";
 import { Link } from "wouter";
 
 import { ago } from "../ui/format";
 import { LockBadge, RecordingDot } from "./badges";
 import { Battery, Confidence, Hands, Heat, Storage, Wifi } from "./metrics";
+import { pressed, WORST_FIRST, type Column } from "./sort";
 import { StatusChip } from "./status-chip";
 import styles from "./table.module.css";
 import type { Row } from "./use-rows";
+import { useSorted } from "./use-sorted";
 
 interface Props {
   rows: Row[];
@@ -14,11 +18,14 @@ interface Props {
   onSelect: (deviceId: string, selected: boolean) => void;
 }
 
-const COLUMNS = [
-  "Status", "Battery", "Time left", "Wi-Fi", "Hands", "Confidence", "Heat", "App", "Held by", "Seen",
+const COLUMNS: Column[] = [
+  "Headset", "Status", "Battery", "Time left", "Wi-Fi", "Hands", "Confidence", "Heat", "App", "Held by", "Seen",
 ];
 
 export function FleetTable({ rows, selected, onSelect }: Props) {
+  const [sort, setSort] = useLocalStorage({ key: "quest.fleet-sort", defaultValue: WORST_FIRST });
+  const shown = useSorted(rows, sort);
+  const Arrow = sort.down ? IconArrowNarrowDown : IconArrowNarrowUp;
   return (
     <div className={styles.frame} tabIndex={0} role="region" aria-label="Headsets as a table">
       <Table stickyHeader highlightOnHover verticalSpacing="xs" className={styles.table ?? ""}>
@@ -27,14 +34,21 @@ export function FleetTable({ rows, selected, onSelect }: Props) {
             <Table.Th>
               <span className="sr-only">Select</span>
             </Table.Th>
-            <Table.Th>Headset</Table.Th>
             {COLUMNS.map((name) => (
-              <Table.Th key={name}>{name}</Table.Th>
+              <Table.Th
+                key={name}
+                aria-sort={name !== sort.column ? undefined : sort.down ? "descending" : "ascending"}
+              >
+                <button type="button" className={styles.heading} onClick={() => setSort(pressed(sort, name))}>
+                  {name}
+                  {name === sort.column && <Arrow size={18} aria-hidden />}
+                </button>
+              </Table.Th>
             ))}
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
-          {rows.map((row) => (
+          {shown.map((row) => (
             <TableRow
               key={row.device.deviceId}
               row={row}

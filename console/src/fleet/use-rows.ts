@@ -16,7 +16,7 @@ export interface Row {
 }
 
 // A headset that gets worse moves up at once; others wait for the next tidying.
-const TIDY_MS = 5000;
+export const TIDY_MS = 5000;
 
 export function useRows(): Row[] {
   const { devices, skewMs } = useFleet();

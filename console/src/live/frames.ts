@@ -59,7 +59,9 @@ let telling: ReturnType<typeof setTimeout> | undefined;
 function tellVisible(): void {
   telling = undefined;
   const { wire } = useConnection.getState();
-  if (wire?.connected) wire.emit("dashboard-watch", [...visible.keys()].slice(0, MOST));
+  // A page in a tab behind others is seen by nobody.
+  const shown = document.hidden ? [] : [...visible.keys()].slice(0, MOST);
+  if (wire?.connected) wire.emit("dashboard-watch", shown);
 }
 
 /** A tile came onto the screen; the returned function says that it left. */
@@ -92,6 +94,7 @@ function decode(base64: string): Blob {
 }
 
 export function attachFrames(wire: Wire): void {
+  document.addEventListener("visibilitychange", tellVisible);
   wire.on("connect", () => {
     if (visible.size > 0) tellVisible();
   });

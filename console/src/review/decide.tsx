@@ -1,7 +1,9 @@
 import { Button, Modal, Textarea } from "@mantine/core";
-import { IconThumbDown, IconThumbUp } from "@tabler/icons-react";
+import { IconThumbDown, IconThumbUp, IconUser } from "@tabler/icons-react";
 import { useCallback, useEffect, useState, type FormEvent, type KeyboardEvent as ReactKey } from "react";
 
+import { useName } from "../auth/credentials";
+import { NameDialog } from "../auth/name-dialog";
 import { call, problemOf, type Schemas } from "../http";
 import { isTyping } from "./keys";
 import type { Recording } from "./list";
@@ -19,6 +21,9 @@ const REASONS = ["Hands out of view", "Wrong task", "Interrupted", "Bad tracking
 /** Accept, reject with a reason, or take it back; `a` and `r` do the first two. */
 export function Decide({ sessionId, review, onDecided }: Props) {
   const [asking, setAsking] = useState(false);
+  /** What is to be done as soon as we know who does it. */
+  const [waiting, setWaiting] = useState<"accept" | "reject" | "nothing" | null>(null);
+  const name = useName();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
 
@@ -38,17 +43,25 @@ export function Decide({ sessionId, review, onDecided }: Props) {
     },
     [sessionId, onDecided],
   );
+  const accept = useCallback((): void => {
+    if (name === "") setWaiting("accept");
+    else void decide("accepted");
+  }, [name, decide]);
+  const reject = useCallback((): void => {
+    if (name === "") setWaiting("reject");
+    else setAsking(true);
+  }, [name]);
   useEffect(() => {
     const keys = (event: KeyboardEvent): void => {
       if (isTyping(event) || event.repeat || busy) return;
-      if (event.key === "a") void decide("accepted");
-      else if (event.key === "r") setAsking(true);
+      if (event.key === "a") accept();
+      else if (event.key === "r") reject();
       else return;
       event.preventDefault();
     };
     addEventListener("keydown", keys);
     return () => removeEventListener("keydown", keys);
-  }, [decide, busy]);
+  }, [accept, reject, busy]);
 
   return (
     <div className={styles.buttons}>
@@ -57,13 +70,24 @@ export function Decide({ sessionId, review, onDecided }: Props) {
           {problem}
         </span>
       )}
+      {/* What comes and goes stands before the others, so that these stay under the finger. */}
+      {name !== "" && (
+        <Button variant="subtle" leftSection={<IconUser size={20} aria-hidden />} onClick={() => setWaiting("nothing")}>
+          As {name}
+        </Button>
+      )}
+      {review !== null && (
+        <Button variant="default" disabled={busy} onClick={() => void decide(null)}>
+          Take back
+        </Button>
+      )}
       <Button
         leftSection={<IconThumbUp size={20} aria-hidden />}
         disabled={busy}
         aria-keyshortcuts="a"
         onClick={(event) => {
           if (event.detail > 0) event.currentTarget.blur();
-          void decide("accepted");
+          accept();
         }}
       >
         Accept
@@ -74,15 +98,18 @@ export function Decide({ sessionId, review, onDecided }: Props) {
         leftSection={<IconThumbDown size={20} aria-hidden />}
         disabled={busy}
         aria-keyshortcuts="r"
-        onClick={() => setAsking(true)}
+        onClick={reject}
       >
         Reject …
       </Button>
-      {review !== null && (
-        <Button variant="default" disabled={busy} onClick={() => void decide(null)}>
-          Take back
-        </Button>
-      )}
+      <NameDialog
+        opened={waiting !== null}
+        onClose={() => setWaiting(null)}
+        onNamed={() => {
+          if (waiting === "accept") void decide("accepted");
+          else if (waiting === "reject") setAsking(true);
+        }}
+      />
       <Modal opened={asking} onClose={() => setAsking(false)} title="Reject this recording" size="lg"
         // Keys are commands again at once.
         transitionProps={{ duration: 0 }}>

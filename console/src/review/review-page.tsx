@@ -7,6 +7,7 @@ import { problemOf } from "../http";
 import { useConnection } from "../live/connection";
 import { useFleet } from "../live/fleet";
 import { clock, localTime, plural } from "../ui/format";
+import { takeTitle } from "../ui/take";
 import { Toggles } from "../ui/toggles";
 import { ReviewBadge, VerdictBadge } from "./badges";
 import { DECISIONS, loadPage, recordedAt, sentence, useList, VERDICTS, type Decision, type Recording, type Sort } from "./list";
@@ -153,7 +154,7 @@ function useCalls(): number {
 }
 
 function Row({ row }: { row: Recording }) {
-  const { sessionId, verdict, reasons, extended } = row;
+  const { sessionId, verdict, reasons, extended, take } = row;
   const name = useFleet((state) => state.devices[extended.deviceId]?.customName);
   const at = recordedAt(sessionId);
   const [first, ...others] = reasons;
@@ -170,6 +171,7 @@ function Row({ row }: { row: Recording }) {
             {name ?? (extended.deviceId || "Unknown headset")}
             {extended.durationSeconds !== null && `, ${clock(extended.durationSeconds * 1000)}`}
           </span>
+          {take !== null && <span>{takeTitle(take.participant, take.task, take.number)}</span>}
         </span>
         <VerdictBadge verdict={verdict} />
         <span className={styles.why}>

@@ -1,11 +1,12 @@
 import { Alert, Anchor, Button, Loader } from "@mantine/core";
-import { IconAlertTriangle, IconArrowLeft, IconChevronLeft, IconChevronRight } from "@tabler/icons-react";
+import { IconAlertTriangle, IconArrowLeft, IconChevronLeft, IconChevronRight, IconTrash } from "@tabler/icons-react";
 import { useCallback, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 
 import { call, problemOf } from "../http";
 import { useFleet } from "../live/fleet";
 import { bytes, localTime } from "../ui/format";
+import { takeTitle, textOf } from "../ui/take";
 import { ReviewBadge, VerdictBadge } from "./badges";
 import { Decide } from "./decide";
 import { isTyping } from "./keys";
@@ -19,6 +20,20 @@ interface Loaded {
   files: Files;
   /** Null when the data cannot be read. */
   timeline: Timeline | null;
+  /** Null when it was not recorded in a session, or that was forgotten, after 7 days. */
+  capture: Capture | null;
+}
+
+interface Capture {
+  metadata: Record<string, unknown>;
+  discardedAt?: string;
+}
+
+async function captureOf({ captureSessionId: id }: Recording): Promise<Capture | null> {
+  if (id === null) return null;
+  // Decided on without it, too.
+  const path = `/api/sessions/${encodeURIComponent(id)}`;
+  return call<{ session: Capture }>("GET", path).then(({ session }) => session, () => null);
 }
 
 /** One recording: what can be seen, what was measured, and the decision. */
@@ -30,13 +45,13 @@ export default function SessionPage({ sessionId }: { sessionId: string }) {
   useEffect(() => {
     let left = false;
     const load = async (): Promise<Loaded> => {
-      const [recording, files, timeline] = await Promise.all([
-        call<Recording>("GET", path),
+      const [[recording, capture], files, timeline] = await Promise.all([
+        call<Recording>("GET", path).then(async (found) => [found, await captureOf(found)] as const),
         call<Files>("GET", `${path}/files`),
         // A recording whose data is damaged still has a video and a verdict.
         call<Timeline>("GET", `${path}/timeline`).catch(() => null),
       ]);
-      return { recording, files, timeline };
+      return { recording, files, timeline, capture };
     };
     load().then(
       (all) => !left && setLoaded(all),
@@ -66,7 +81,7 @@ export default function SessionPage({ sessionId }: { sessionId: string }) {
       {loaded === null && problem === null && <Loader aria-label="Loading the recording" />}
       {loaded !== null && (
         <>
-          <Head recording={loaded.recording} onDecided={decided} />
+          <Head recording={loaded.recording} capture={loaded.capture} onDecided={decided} />
           <Viewer
             recording={loaded.recording}
             video={loaded.files.video}
@@ -119,7 +134,13 @@ function Neighbour({ to, label, icon }: { to: string | null; label: string; icon
   );
 }
 
-function Head({ recording, onDecided }: { recording: Recording; onDecided: (review: Recording["review"]) => void }) {
+interface HeadProps {
+  recording: Recording;
+  capture: Capture | null;
+  onDecided: (review: Recording["review"]) => void;
+}
+
+function Head({ recording, capture, onDecided }: HeadProps) {
   const { sessionId, verdict, reasons, extended, review } = recording;
   const at = recordedAt(sessionId);
   const name = useFleet((state) => state.devices[extended.deviceId]?.customName);
@@ -143,6 +164,7 @@ function Head({ recording, onDecided }: { recording: Recording; onDecided: (revi
           ))}
         </ul>
       )}
+      <Take take={recording.take} capture={capture} />
       <div className={styles.decision}>
         <div role="status">
           <ReviewBadge review={review} />
@@ -150,6 +172,27 @@ function Head({ recording, onDecided }: { recording: Recording; onDecided: (revi
         <Decide sessionId={sessionId} review={review} onDecided={onDecided} />
       </div>
     </header>
+  );
+}
+
+/** What its operator wrote down: whether it is the right task cannot be seen in the video alone. */
+function Take({ take, capture }: { take: Recording["take"]; capture: Capture | null }) {
+  if (take === null && capture === null) return null;
+  return (
+    <div className={styles.take} aria-label="Take" role="group">
+      {take !== null && (
+        <>
+          <strong>{takeTitle(take.participant, take.task, take.number)}</strong>
+          <span>{take.study}</span>
+        </>
+      )}
+      {capture !== null && <span>{textOf(capture.metadata, "notes")}</span>}
+      {capture?.discardedAt !== undefined && (
+        <span className={styles.bad}>
+          <IconTrash size={18} aria-hidden /> Discarded by its operator, {localTime(capture.discardedAt)}
+        </span>
+      )}
+    </div>
   );
 }
 

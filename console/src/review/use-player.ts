@@ -8,13 +8,19 @@ export interface Player {
   playing: boolean;
   seek: (frame: number) => void;
   toggle: () => void;
+  /** How fast it plays, one of SPEEDS. */
+  speed: number;
+  setSpeed: (speed: number) => void;
 }
+
+export const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
 /** `rate`: frames of the data per second; the video is taken to begin with the data. */
 export function usePlayer(frames: number, rate: number): Player {
   const video = useRef<HTMLVideoElement | null>(null);
   const [frame, setFrame] = useState(0);
   const [playing, setPlaying] = useState(false);
+  const [speed, setSpeed] = useState(1);
 
   const seek = useCallback(
     (wanted: number): void => {
@@ -33,6 +39,13 @@ export function usePlayer(frames: number, rate: number): Player {
     if (element.paused) element.play().catch(() => undefined); // the element reports its error itself
     else element.pause();
   }, []);
+
+  useEffect(() => {
+    if (video.current === null) return;
+    // The default is what a video that is loaded again begins with.
+    video.current.defaultPlaybackRate = speed;
+    video.current.playbackRate = speed;
+  }, [speed]);
 
   useEffect(() => {
     const element = video.current;
@@ -62,5 +75,5 @@ export function usePlayer(frames: number, rate: number): Player {
     };
   }, [frames, rate]);
 
-  return { video, frame, playing, seek, toggle };
+  return { video, frame, playing, seek, toggle, speed, setSpeed };
 }

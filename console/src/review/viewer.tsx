@@ -7,6 +7,8 @@ import {
   IconPlayerPlayFilled,
   IconPlayerTrackNextFilled,
   IconPlayerTrackPrevFilled,
+  IconMinus,
+  IconPlus,
   IconVideoOff,
 } from "@tabler/icons-react";
 import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
@@ -26,7 +28,7 @@ import {
 } from "./lanes-math";
 import type { Files, Recording } from "./list";
 import styles from "./viewer.module.css";
-import { usePlayer } from "./use-player";
+import { SPEEDS, usePlayer } from "./use-player";
 
 interface Props {
   recording: Recording;
@@ -49,7 +51,12 @@ export function Viewer({ recording, video, timeline, onExpired }: Props) {
   const [view, setView] = useState<View>(() => whole(frames));
   const shown = flagsAt(intervals, player.frame);
   const step = stepOf(recording, rate);
+  const change = (by: 1 | -1): void => {
+    player.setSpeed(SPEEDS[SPEEDS.indexOf(player.speed) + by] ?? player.speed);
+  };
   const actions = {
+    slower: () => change(-1),
+    faster: () => change(1),
     toggle: player.toggle,
     back: () => player.seek(player.frame - step),
     on: () => player.seek(player.frame + step),
@@ -88,13 +95,21 @@ export function Viewer({ recording, video, timeline, onExpired }: Props) {
         <Key label="A frame on" keys="ArrowRight" icon={<IconChevronRight aria-hidden />} onPress={actions.on} />
         <Key label="Next flagged" keys="n" icon={<IconPlayerTrackNextFilled aria-hidden />} onPress={actions.next}
           disabled={nextFlag(intervals, player.frame) === null} />
+        <Key label="Slower" keys="<" icon={<IconMinus aria-hidden />} onPress={actions.slower}
+          disabled={player.speed === SPEEDS[0]} />
+        <span className={styles.speed} aria-live="polite">
+          <span className="sr-only">Speed </span>
+          {player.speed}×
+        </span>
+        <Key label="Faster" keys=">" icon={<IconPlus aria-hidden />} onPress={actions.faster}
+          disabled={player.speed === SPEEDS.at(-1)} />
         <span className={styles.where} data-frame={Math.floor(player.frame)}>
           <strong>{timeText(player.frame / rate)}</strong> frame {Math.floor(player.frame).toLocaleString()} of{" "}
           {frames.toLocaleString()}
         </span>
         <span className={styles.keys}>
           <kbd>Space</kbd> play <kbd>←</kbd> <kbd>→</kbd> frame <kbd>Shift</kbd> second <kbd>n</kbd> <kbd>p</kbd> flag{" "}
-          <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> zoom <kbd>a</kbd> accept <kbd>r</kbd> reject <kbd>[</kbd> <kbd>]</kbd>{" "}
+          <kbd>&lt;</kbd> <kbd>&gt;</kbd> speed <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> zoom <kbd>a</kbd> accept <kbd>r</kbd> reject <kbd>[</kbd> <kbd>]</kbd>{" "}
           recording
         </span>
       </div>
@@ -199,7 +214,7 @@ function Key({ label, keys, icon, onPress, disabled = false }: KeyProps) {
 }
 
 type Actions = Record<
-  "toggle" | "back" | "on" | "secondBack" | "secondOn" | "next" | "previous" | "zoomIn" | "zoomOut" | "all",
+  "slower" | "faster" | "toggle" | "back" | "on" | "secondBack" | "secondOn" | "next" | "previous" | "zoomIn" | "zoomOut" | "all",
   () => void
 >;
 
@@ -225,7 +240,7 @@ function actionOf(event: KeyboardEvent, actions: Actions): (() => void) | null {
   if (key === "ArrowLeft") return shiftKey ? actions.secondBack : actions.back;
   if (key === "ArrowRight") return shiftKey ? actions.secondOn : actions.on;
   const others: Record<string, () => void> = {
-    n: actions.next, p: actions.previous, "+": actions.zoomIn, "=": actions.zoomIn, "-": actions.zoomOut, "0": actions.all,
+    "<": actions.slower, ">": actions.faster, n: actions.next, p: actions.previous, "+": actions.zoomIn, "=": actions.zoomIn, "-": actions.zoomOut, "0": actions.all,
   };
   return others[key] ?? null;
 }

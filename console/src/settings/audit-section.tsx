@@ -120,7 +120,10 @@ function AuditLine({ entry }: { entry: Entry }) {
   return (
     <Table.Tr>
       <Table.Td className={styles.when ?? ""}>{localTime(entry.at)}</Table.Td>
-      <Table.Td>{personOf(entry.actor, entry.name)}</Table.Td>
+      <Table.Td>
+        {personOf(entry.actor, entry.name)}
+        {entry.actor === "admin" && entry.name !== "" && ", admin"}
+      </Table.Td>
       <Table.Td>
         {what} <strong>{subject}</strong>
         {entry.action === "rename" && ` to “${entry.detail}”`}

@@ -1,7 +1,9 @@
 import { Button, SegmentedControl, useMantineColorScheme } from "@mantine/core";
-import { IconLogout } from "@tabler/icons-react";
+import { IconLogout, IconUser } from "@tabler/icons-react";
+import { useState } from "react";
 
 import { signOut, useAuth } from "../auth/credentials";
+import { NameDialog } from "../auth/name-dialog";
 import { AuditSection } from "./audit-section";
 import { HealthSection } from "./health-section";
 import styles from "./settings-page.module.css";
@@ -9,6 +11,7 @@ import { TabletsSection } from "./tablets-section";
 
 export default function SettingsPage() {
   const credentials = useAuth((state) => state.credentials);
+  const [naming, setNaming] = useState(false);
   return (
     <>
       <h1>Settings</h1>
@@ -21,13 +24,19 @@ export default function SettingsPage() {
           <p className={styles.who}>
             {credentials?.kind === "tablet"
               ? `Paired as ${credentials.name}.`
-              : "Signed in with the admin key."}
+              : `Signed in with the admin key${credentials?.name ? ` as ${credentials.name}` : ""}.`}
           </p>
-          <div>
+          <div className={styles.tools}>
+            {credentials?.kind === "admin" && (
+              <Button variant="default" leftSection={<IconUser aria-hidden />} onClick={() => setNaming(true)}>
+                {credentials.name ? "Change your name" : "Say who you are"}
+              </Button>
+            )}
             <Button variant="default" leftSection={<IconLogout aria-hidden />} onClick={() => signOut()}>
               {credentials?.kind === "tablet" ? "Unpair this tablet" : "Sign out"}
             </Button>
           </div>
+          <NameDialog opened={naming} onClose={() => setNaming(false)} />
         </section>
         {credentials?.kind === "admin" && <AuditSection />}
       </div>

@@ -114,7 +114,7 @@ export default function StoragePage() {
 
 function statusText({ state, updatedAt }: Status): string {
   if (state === "refreshing") return "The bucket is being read; the numbers are those from before.";
-  return updatedAt === null ? "Never read" : `Read ${localTime(updatedAt)}; uploads since then are counted`;
+  return updatedAt === null ? "Counted as uploads end; the bucket itself was not read yet" : `Read ${localTime(updatedAt)}; uploads since then are counted`;
 }
 
 /** As many objects as last time, as long as there are not more. */

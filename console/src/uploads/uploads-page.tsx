@@ -2,6 +2,7 @@ import { Alert, Button } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 
 import { localTime } from "../ui/format";
+import { titleOf } from "../ui/take";
 import { DeviceUploads } from "./device-uploads";
 import { isMoving, type UploadSession } from "./progress";
 import { Summary } from "./session-uploads";
@@ -35,7 +36,7 @@ export default function UploadsPage() {
 }
 
 function Session({ session }: { session: UploadSession }) {
-  const title = titleOf(session);
+  const title = titleOf(session.metadata) || "Session without details";
   const open = session.devices.some(({ safeToDelete }) => !safeToDelete);
   return (
     <section className={styles.session} data-session={session.sessionId} aria-label={title}>
@@ -61,10 +62,4 @@ function Session({ session }: { session: UploadSession }) {
       </details>
     </section>
   );
-}
-
-function titleOf({ metadata }: UploadSession): string {
-  const text = (name: string): string => (typeof metadata[name] === "string" ? (metadata[name] as string) : "");
-  const take = typeof metadata["take"] === "number" ? `take ${metadata["take"]}` : "";
-  return [text("participant"), text("task"), take].filter(Boolean).join(", ") || "Session without details";
 }

@@ -1,10 +1,11 @@
 """Who may call: device tokens, the admin key, and how often."""
 
-import asyncio
 import secrets
 import time
+import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import structlog
 from fastapi import Depends, Header, Request
@@ -17,20 +18,34 @@ from quest_backend.api.context import context_of
 from quest_backend.api.errors import ApiError
 from quest_backend.protocol.events import DeviceType
 from quest_backend.state.primary import Primary
+from quest_backend.state.valkey import Valkey
 from quest_backend.tokens import Identity, InvalidToken
 
 log = structlog.get_logger()
 
 # Only for the OpenAPI document; the checks are below, with errors of our own form.
 _bearer = HTTPBearer(auto_error=False, description="A token of /auth/device-token")
-_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The admin key")
+_api_key = APIKeyHeader(
+    name="X-API-Key",
+    auto_error=False,
+    description="The admin key. X-Admin-Name beside it, percent-encoded UTF-8 of at most 80 "
+    "characters, says who uses it: kept with reviews and in the audit trail, and not checked",
+)
+_MOST_NAME = 80
+# Names of some languages are not written without them.
+_JOINERS = "\u200c\u200d"
 
 
 class Caller:
-    """Who calls: an admin, or whom the token names."""
+    """Who calls: an admin, or whom the token names.
 
-    def __init__(self, identity: Identity | None) -> None:
+    ``claimed`` is what an admin says to be called, '' when it says nothing. Whoever has the key can
+    say anything, so it is shown beside ``name`` and never decides what is allowed.
+    """
+
+    def __init__(self, identity: Identity | None, claimed: str = "") -> None:
         self.identity = identity
+        self.claimed = claimed
 
     @property
     def is_admin(self) -> bool:
@@ -48,7 +63,7 @@ def _caller(request: Request) -> Caller:
     key = request.headers.get("x-api-key")
     if key is not None:
         if tokens.is_admin(key):
-            return Caller(None)
+            return Caller(None, claimed_name(request.headers.get("x-admin-name", "")))
         raise ApiError(403, "Wrong X-API-Key")
     header = request.headers.get("authorization")
     if header is None:
@@ -62,6 +77,25 @@ def _caller(request: Request) -> Caller:
         return Caller(tokens.read(token.strip()))
     except InvalidToken:
         raise ApiError(401, "Invalid or expired token", {"WWW-Authenticate": "Bearer"}) from None
+
+
+def claimed_name(header: str) -> str:
+    """The value of an X-Admin-Name header as people read it; '' for none.
+
+    Raises:
+        ApiError: 400, not UTF-8, too long, or with characters that cannot be seen.
+    """
+    try:
+        text = unicodedata.normalize("NFC", unquote(header, errors="strict"))
+    except UnicodeDecodeError:
+        raise ApiError(400, "X-Admin-Name must be percent-encoded UTF-8") from None
+    name = " ".join(text.split())
+    if len(name) > _MOST_NAME:
+        raise ApiError(400, f"X-Admin-Name must have at most {_MOST_NAME} characters")
+    # What turns the direction of text or ends a line could make one name look like another.
+    if not all(char.isprintable() or char in _JOINERS for char in name):
+        raise ApiError(400, "X-Admin-Name must have no characters that cannot be seen")
+    return name
 
 
 def any_token(request: Request, _: Any = Depends(_bearer), __: Any = Depends(_api_key)) -> Caller:
@@ -85,15 +119,16 @@ def admin(
     request: Request,
     _: Any = Depends(_api_key),
     x_api_key: Annotated[str | None, Header(include_in_schema=False)] = None,
-) -> None:
+) -> Caller:
     """The admin key only."""
-    context = context_of(request)
     if x_api_key is None:
         if "authorization" in request.headers and not _caller(request).is_admin:
             raise ApiError(403, "Only for admins: send the X-API-Key header")
         raise ApiError(401, "Send the admin key as X-API-Key")
-    if not context.tokens.is_admin(x_api_key):
-        raise ApiError(403, "Wrong X-API-Key")
+    return _caller(request)
+
+
+Admin = Annotated[Caller, Depends(admin)]
 
 
 _CONNECTIONS = 32
@@ -102,7 +137,9 @@ _CONNECTIONS = 32
 class HttpLimiter:
     """Requests per client address, counted in Valkey so that they hold over several nodes."""
 
-    def __init__(self, redis_url: str, multiplier: float, timeout_s: float) -> None:
+    def __init__(self, redis_url: str, multiplier: float, timeout_s: float, valkey: Valkey) -> None:
+        """``valkey`` knows when the store is away: whoever waited here waits nowhere else."""
+        self._valkey = valkey
         self._primary = Primary(redis_url, timeout_s)
         self._pool = self._primary.pool(
             max_connections=_CONNECTIONS,
@@ -120,7 +157,6 @@ class HttpLimiter:
         )
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._multiplier = multiplier
-        self._timeout_s = timeout_s
         self.node = secrets.token_hex(6)
 
     async def close(self) -> None:
@@ -138,10 +174,9 @@ class HttpLimiter:
             max(1, int(item.amount * self._multiplier)), item.get_expiry()
         )
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if await self._limiter.hit(scaled, group, client):
-                    return
-                stats = await self._limiter.get_window_stats(scaled, group, client)
+            if await self._valkey.call(self._limiter.hit(scaled, group, client)):
+                return
+            stats = await self._valkey.call(self._limiter.get_window_stats(scaled, group, client))
         except Exception as error:  # noqa: BLE001 - the store's driver raises what it likes
             # With the store away, everything that needs it answers 503; health must still answer.
             log.warning("http_limits_not_counted", reason=str(error))

@@ -28,7 +28,10 @@ _COLUMNS = ("at", "actor", "name", "action", "subject", "detail")
 
 
 class AuditRow(BaseModel):
-    """Who (``actor``, and ``name`` where it was paired under one) did what to what."""
+    """Who (``actor``) did what to what.
+
+    ``name`` is the one that a tablet was paired under, or that an admin claimed.
+    """
 
     id: str
     at: str
@@ -94,7 +97,7 @@ def _row(entry: AuditEntry, names: dict[str, str]) -> AuditRow:
         id=entry.entry_id,
         at=entry.at,
         actor=entry.actor,
-        name=names.get(entry.actor, ""),
+        name=names.get(entry.actor, entry.claimed),
         action=entry.action,
         subject=entry.subject,
         detail=entry.detail,

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.state.versions import NewerRecord
 from quest_backend.storage.refusals import UploadRefused
 from quest_backend.storage.s3 import ObjectStoreFull, ObjectStoreUnavailable
 
@@ -45,7 +46,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"][1:]) or "body"
+        # Of what is no JSON, the place is a number of characters.
+        place = () if problem["type"] == "json_invalid" else problem["loc"][1:]
+        where = ".".join(str(part) for part in place) or "body"
         return JSONResponse(
             {"ok": False, "error": f"{where}: {problem['msg'].removeprefix('Value error, ')}"}, 400
         )
@@ -57,6 +60,11 @@ def install(app: FastAPI) -> None:
             503,
             headers={"Retry-After": "2"},
         )
+
+    @app.exception_handler(NewerRecord)
+    async def _newer(_: Request, error: NewerRecord) -> JSONResponse:
+        # During a rolling upgrade the next server may be one that knows it.
+        return JSONResponse({"ok": False, "error": str(error)}, 503, headers={"Retry-After": "2"})
 
     @app.exception_handler(UploadRefused)
     async def _refused(_: Request, refused: UploadRefused) -> JSONResponse:

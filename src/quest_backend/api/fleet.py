@@ -79,7 +79,7 @@ async def rename(
     if renamed is None:
         raise ApiError(404, "Device not found")
     hub.committed([renamed])
-    hub.audit.note(caller.name, "rename", device_id, wanted.customName)
+    hub.audit.note(caller.name, "rename", device_id, wanted.customName, claimed=caller.claimed)
     return {"ok": True, "customName": wanted.customName}
 
 

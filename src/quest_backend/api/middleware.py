@@ -63,6 +63,11 @@ class Edge:
         # Set when the server stops: bodies that are coming in may end, new ones are refused.
         self.draining = False
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether bodies are coming in."""
+        return bool(self._streaming)
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] == "lifespan":

@@ -21,6 +21,7 @@ from quest_backend.asgi import header
 from quest_backend.metrics import Metrics
 from quest_backend.protocol.recordings import parse_key
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.state.versions import NewerRecord
 from quest_backend.storage.presign import NotSigned, Signed, host_of
 from quest_backend.storage.s3 import ObjectStoreFull
 from quest_backend.storage.service import Storage
@@ -44,8 +45,9 @@ _PASSED_ON = {
 }  # fmt: skip
 _PASSED_BACK = {
     "content-type", "content-length", "content-range", "accept-ranges", "etag", "last-modified",
-    "x-amz-request-id",
+    "x-amz-request-id", "x-amz-checksum-crc64nvme",
 }  # fmt: skip
+_EXPOSED = b"ETag, Content-Length, Content-Range, x-amz-checksum-crc64nvme"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class ObjectDoor:
         return [
             (b"access-control-allow-origin", origin),
             (b"vary", b"Origin"),
-            (b"access-control-expose-headers", b"ETag, Content-Length, Content-Range"),
+            (b"access-control-expose-headers", _EXPOSED),
         ]
 
     async def _pass(
@@ -177,6 +179,8 @@ class ObjectDoor:
             record = await self.storage.records.load(upload_id)
         except StoreUnavailable:
             raise _Refused(503, "The state store is down; try again shortly") from None
+        except NewerRecord as error:
+            raise _Refused(503, str(error)) from None
         if record is None or record.key != key or record.state != "uploading":
             raise _Refused(404, "Upload not found: it was completed, aborted or has expired")
         if not 1 <= number <= record.plan.parts or int(announced) != record.plan.size_of(number):

@@ -1,6 +1,7 @@
 """Quality of recordings: lists, one, its chart and files, and what people decided on it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -30,7 +31,7 @@ from quest_backend.qa.aggregates import aggregate_stats, overview
 from quest_backend.qa.ranges import ShortRead
 from quest_backend.qa.timeline import runs
 from quest_backend.state import qa_lists
-from quest_backend.state.qa import Kept, Review
+from quest_backend.state.qa import Kept, Review, Take
 from quest_backend.state.qa_lists import BadCursor
 from quest_backend.storage.s3 import ObjectStoreUnavailable
 
@@ -157,6 +158,7 @@ def shown(request: Request, kept: Kept) -> dict[str, Any]:
         **judge.decide(kept.session, kept.origin.wanted),
         "review": _review_shown(kept.review),
         "captureSessionId": kept.origin.capture_session or None,
+        "take": asdict(kept.origin.take) if kept.origin.take != Take() else None,
     }
 
 
@@ -220,13 +222,16 @@ async def review(
     request: Request,
     session_id: SessionId,
     given: ReviewGiven,
+    caller: access.Admin,
 ) -> ReviewBody:
     """Decide on a recording as it is now, or clear the decision."""
     context = context_of(request)
-    by = "admin"
+    by = caller.claimed or caller.name
     try:
         kept = await context.qa.store.review(session_id, given.decision, given.reason, by)
     except LookupError:
         raise ApiError(404, "Session not found") from None
-    context.node.hub.audit.note(by, _ACTIONS[given.decision], session_id, given.reason)
+    context.node.hub.audit.note(
+        caller.name, _ACTIONS[given.decision], session_id, given.reason, claimed=caller.claimed
+    )
     return ReviewBody.model_validate({"review": _review_shown(kept)})

@@ -52,10 +52,20 @@ class ReviewShown(BaseModel):
     stale: bool = False
 
 
+class TakeShown(BaseModel):
+    """What its operator wrote down; '' and 0 for nothing."""
+
+    participant: str
+    study: str
+    task: str
+    number: int
+
+
 class QASessionShown(QASession):
     """One session, with what is measured beyond the schema, its verdict and its review.
 
-    ``captureSessionId`` is the session of tablets in which it was recorded, null when not known.
+    ``captureSessionId`` is the session of tablets in which it was recorded, ``take`` what was
+    written down there; null when not known.
     """
 
     extended: Extended
@@ -64,6 +74,7 @@ class QASessionShown(QASession):
     reasons: list[str]
     review: ReviewShown | None
     captureSessionId: str | None
+    take: TakeShown | None
 
 
 class QASessionBody(QASessionShown):

@@ -28,12 +28,12 @@ JobId = Annotated[str, Path(pattern=r"^[a-zA-Z0-9:._-]{1,200}$")]
 
 
 @router.post("/refresh")
-async def refresh(request: Request) -> RefreshStarted:
+async def refresh(request: Request, caller: access.Admin) -> RefreshStarted:
     """Look through the bucket and measure what is new; while one goes on, it is that one."""
     context = context_of(request)
     begun = await context.qa.queue.request_refresh()
     if begun:
-        context.node.hub.audit.note("admin", "qa.refresh", "bucket")
+        context.node.hub.audit.note(caller.name, "qa.refresh", "bucket", claimed=caller.claimed)
     return RefreshStarted(
         message="The refresh has begun" if begun else "A refresh is under way already"
     )
@@ -60,20 +60,23 @@ async def status(request: Request) -> QAStatus:
 
 
 @router.post("/dead/{job_id}/retry")
-async def retry(request: Request, job_id: JobId) -> Retried:
+async def retry(request: Request, job_id: JobId, caller: access.Admin) -> Retried:
     """Try a job again that failed for good."""
     context = context_of(request)
     if not await context.qa.queue.retry(job_id):
         raise ApiError(404, "Job not found: it was tried again already, or is forgotten")
-    context.node.hub.audit.note("admin", "qa.retry", job_id)
+    context.node.hub.audit.note(caller.name, "qa.retry", job_id, claimed=caller.claimed)
     return Retried(id=job_id)
 
 
 @router.post("/cleanup")
-async def cleanup(request: Request) -> CleanedUp:
+async def cleanup(request: Request, caller: access.Admin) -> CleanedUp:
     """Forget the results of recordings that are gone from the bucket; their reviews stay."""
     context = context_of(request)
     done = await forget_gone(context.qa.store, context.storage.store)
     if done.removed:
-        context.node.hub.audit.note("admin", "qa.cleanup", "bucket", f"{done.removed} forgotten")
+        detail = f"{done.removed} forgotten"
+        context.node.hub.audit.note(
+            caller.name, "qa.cleanup", "bucket", detail, claimed=caller.claimed
+        )
     return CleanedUp(removed=done.removed, checked=done.checked)

@@ -91,5 +91,5 @@ async def discard(request: Request, session_id: SessionId, caller: Operator) -> 
         raise ApiError(409, f"The session is {found.status}: end it first")
     at = await hub.sessions.discard(session_id)
     if not found.discarded_at:
-        hub.audit.note(caller.name, "session.discard", session_id)
+        hub.audit.note(caller.name, "session.discard", session_id, claimed=caller.claimed)
     return Discarded(sessionId=session_id, discardedAt=at)

@@ -164,7 +164,9 @@ async def tablets(request: Request) -> TabletList:
 
 @router.delete("/api/tablets/{tablet_id}", dependencies=_ADMIN_ONLY)
 async def revoke(
-    request: Request, tablet_id: Annotated[str, Path(pattern=DEVICE_ID_PATTERN)]
+    request: Request,
+    tablet_id: Annotated[str, Path(pattern=DEVICE_ID_PATTERN)],
+    caller: access.Admin,
 ) -> Revoked:
     """Shut a paired tablet out at once; what it holds is freed after its grace."""
     context = context_of(request)
@@ -172,7 +174,9 @@ async def revoke(
         tablet = await context.revocation.revoke(tablet_id)
     except UnknownTabletError:
         raise ApiError(404, "No tablet of this id was paired") from None
-    context.node.hub.audit.note("admin", "tablet.revoke", tablet_id, tablet.name)
+    context.node.hub.audit.note(
+        caller.name, "tablet.revoke", tablet_id, tablet.name, claimed=caller.claimed
+    )
     return Revoked(tabletId=tablet.tablet_id, revokedAt=tablet.revoked_at)
 
 

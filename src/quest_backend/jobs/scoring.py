@@ -1,6 +1,5 @@
 """One recording of the bucket, scored: by range, once per version of its files."""
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -8,19 +7,16 @@ import structlog
 from quest_backend.clock import Clock
 from quest_backend.jobs.bucket import StoredRecording, recording, remote
 from quest_backend.jobs.local_recordings import Scored
+from quest_backend.jobs.memory import MemoryBudget
 from quest_backend.jobs.range_reads import score_remote
 from quest_backend.protocol.recordings import FileType, key_of
-from quest_backend.qa.problems import ProblemCode
 from quest_backend.qa.recording import MAX_MEMBER_BYTES
-from quest_backend.qa.timeline import MAX_POINTS
 from quest_backend.state.qa import QaStore
 from quest_backend.storage.records import UploadRecords
 from quest_backend.storage.s3 import ObjectChanged, ObjectStore
 
 log = structlog.get_logger()
 
-# Arrays of an hour and more; what has larger ones is read alone, so that memory stays bounded.
-_USUAL_MEMBER_BYTES = 2 * 1024 * 1024
 _REQUEST_S = 30.0
 # Headsets send one file after the other.
 _PAIR_WAIT_MS = 120_000
@@ -34,11 +30,7 @@ class Wait:
 
 
 class Scorer:
-    """Scores recordings of one bucket.
-
-    However many at the same time, only one at a time may have arrays of more than 2 MiB: the
-    others' memory is small, and the sum bounded.
-    """
+    """Scores recordings of one bucket, as many at the same time as ``budget`` has memory for."""
 
     def __init__(
         self,
@@ -46,6 +38,7 @@ class Scorer:
         results: QaStore,
         uploads: UploadRecords,
         clock: Clock,
+        budget: MemoryBudget,
         max_member_bytes: int = MAX_MEMBER_BYTES,
     ) -> None:
         self._store = store
@@ -53,7 +46,7 @@ class Scorer:
         self._uploads = uploads
         self._clock = clock
         self._max_member_bytes = max_member_bytes
-        self._large = asyncio.Lock()
+        self._budget = budget
 
     async def score(self, session_id: str, found: StoredRecording | None = None) -> Wait | None:
         """Score a recording unless this version of its files was; None when nothing is left to do.
@@ -81,7 +74,7 @@ class Scorer:
             return None
         if not found.whole and (until_ms := await self._complete_at(found)):
             return Wait(until_ms)
-        scored = await self.measure(found)
+        scored = await measure(self._store, found, self._budget, self._max_member_bytes)
         put = await self._results.put(scored.session, version, found.modified_ms)
         log.info("recording_scored", session=session_id, result=put.value,
                  score=scored.session["overallQualityScore"])  # fmt: skip
@@ -99,25 +92,17 @@ class Scorer:
         coming = upload is not None and upload.state == "uploading"
         return now + _PAIR_WAIT_MS if coming else 0
 
-    async def measure(self, found: StoredRecording) -> Scored:
-        """What the files are, without keeping it.
-
-        Raises:
-            ObjectStoreUnavailable, ObjectChanged, ShortRead, TimeoutError: try again.
-        """
-        usual = min(_USUAL_MEMBER_BYTES, self._max_member_bytes)
-        scored = await measure(self._store, found, usual)
-        codes = {each["code"] for each in scored.session["extended"]["problems"]}
-        if usual == self._max_member_bytes or ProblemCode.TOO_LARGE not in codes:
-            return scored
-        async with self._large:
-            return await measure(self._store, found, self._max_member_bytes)
-
 
 async def measure(
-    store: ObjectStore, found: StoredRecording, max_member_bytes: int, max_points: int = MAX_POINTS
+    store: ObjectStore,
+    found: StoredRecording,
+    budget: MemoryBudget,
+    max_member_bytes: int,
+    points: int = 0,
 ) -> Scored:
     """What a recording of the bucket is; arrays larger than ``max_member_bytes`` are not read.
+
+    ``points`` are those of its timeline; 0 for none.
 
     Raises:
         ObjectStoreUnavailable, ObjectChanged, ShortRead, TimeoutError: try again.
@@ -127,7 +112,8 @@ async def measure(
         session_id,
         remote(store, key_of(session_id, FileType.DATA), found.data),
         remote(store, key_of(session_id, FileType.VIDEO), found.video),
+        budget,
         request_timeout_s=_REQUEST_S,
         max_member_bytes=max_member_bytes,
-        max_points=max_points,
+        points=points,
     )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from quest_backend.clock import Clock
+from quest_backend.jobs.memory import MemoryBudget
 from quest_backend.jobs.queue import QaQueue
 from quest_backend.jobs.refresh import Refresher
 from quest_backend.jobs.scoring import Scorer
@@ -37,7 +38,10 @@ class QaJobs:
         uploads = UploadRecords(
             valkey, SessionStore(valkey, clock), clock, settings.upload_expiry_hours * 3600
         )
-        self.scorer = Scorer(store, self.results, uploads, clock, settings.qa_max_member_bytes)
+        self.budget = MemoryBudget()
+        self.scorer = Scorer(
+            store, self.results, uploads, clock, self.budget, settings.qa_max_member_bytes
+        )
         self._refresher = Refresher(store, self.results, self.queue)
 
     def worker(self, concurrency: int, options: WorkerOptions | None = None) -> Worker:

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from quest_backend.jobs import bucket
-from quest_backend.jobs.range_reads import RemoteFile, read_async
+from quest_backend.jobs.memory import MemoryBudget
+from quest_backend.jobs.range_reads import RemoteFile, opened_recording
 from quest_backend.protocol.recordings import FileType, key_of
-from quest_backend.qa.recording import Recording, read_recording
+from quest_backend.qa.recording import Recording
 from quest_backend.qa.timeline import Timeline, timeline
 from quest_backend.storage.s3 import ObjectStore
 
@@ -45,13 +46,18 @@ class Timelines:
 
     Args:
         opened: the data file of a session, or None when there is none.
+        budget: shared with what else reads recordings in this process.
         max_member_bytes: as for QA.
     """
 
     def __init__(
-        self, opened: Callable[[str], Awaitable[DataFile | None]], max_member_bytes: int
+        self,
+        opened: Callable[[str], Awaitable[DataFile | None]],
+        budget: MemoryBudget,
+        max_member_bytes: int,
     ) -> None:
         self._opened = opened
+        self._budget = budget
         self._max_member_bytes = max_member_bytes
         self._known: OrderedDict[tuple[str, str], Timeline | None] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -75,8 +81,11 @@ class Timelines:
             return self._known[key]
 
     async def _read(self, file: RemoteFile) -> Timeline | None:
-        reads = read_recording(file.size, self._max_member_bytes)
-        recording = await read_async(reads, file.fetch, _REQUEST_S)
-        if not isinstance(recording, Recording):
-            return None
-        return await asyncio.to_thread(timeline, recording)
+        opened = opened_recording(
+            file, self._budget, request_timeout_s=_REQUEST_S,
+            max_member_bytes=self._max_member_bytes,
+        )  # fmt: skip
+        async with opened as recording:
+            if not isinstance(recording, Recording):
+                return None
+            return await asyncio.to_thread(timeline, recording)

@@ -56,6 +56,7 @@ class _Follower:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.made_bytes = 0
 
     def pop(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
@@ -91,7 +92,13 @@ class _Follower:
         arguments, called = self.pop(), self.pop()
         if type(called) is not _Name or type(arguments) is not tuple:
             raise _refuse("calls something")
-        self.stack.append(_called(called.text, arguments))
+        made = _called(called.text, arguments)
+        if type(made) is bytes:
+            # The same long text can be encoded hundreds of times by a few opcodes each.
+            self.made_bytes += len(made)
+            if self.made_bytes > MAX_PICKLE_BYTES:
+                raise _refuse("is too long")
+        self.stack.append(made)
 
     def build(self) -> None:
         state, target = self.pop(), self.pop()

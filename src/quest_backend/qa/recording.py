@@ -1,12 +1,12 @@
 """The eight arrays of a recording (schema "NPZ File Structure"), read by byte range."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_backend.qa.members import Inflating, fetch_ahead
+from quest_backend.qa.members import AHEAD_BYTES, Inflating, fetch_ahead
 from quest_backend.qa.metadata import Metadata, parse_metadata, text_of
 from quest_backend.qa.npy import MAX_HEADER_BYTES, ArrayHeader, parse_header
 from quest_backend.qa.objects import MAX_PICKLE_BYTES, only_text
@@ -28,6 +28,11 @@ MAX_FRAMES = 4 * 1024 * 1024
 MAX_MEMBER_BYTES = 64 * 1024 * 1024
 _NO_METADATA = Metadata()
 _MAX_METADATA_BYTES = MAX_PICKLE_BYTES + MAX_HEADER_BYTES
+# Measured, of the worst: 43 bytes per frame while runs of flags are counted that change with every
+# frame; 64 bytes for "[]," of metadata's JSON.
+_BYTES_PER_FRAME = 48
+_BYTES_PER_METADATA_BYTE = 32
+_PASSING_BYTES = 6 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,31 @@ class _Found:
     problems: list[Problem]
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be read of a file, by its directory."""
+
+    members: dict[str, Member]
+    held: Held
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def memory_bytes(self) -> int:
+        """No more than this is taken by reading the arrays and scoring them."""
+        sizes = {name: member.size for name, member in self.members.items()}
+        metadata = sizes.pop(METADATA, 0)
+        # Half precision is the least that a confidence takes.
+        frames = max((size // (2 if name in CONFIDENCES else 1) for name, size in sizes.items()),
+                     default=0)  # fmt: skip
+        packed = sum(member.packed_size for member in self.members.values())
+        return (
+            min(frames, MAX_FRAMES) * _BYTES_PER_FRAME
+            + max(sizes.values(), default=0)
+            + metadata * _BYTES_PER_METADATA_BYTE
+            + min(packed, AHEAD_BYTES + _PASSING_BYTES)
+        )
+
+
 def read_recording(
     size: int, max_member_bytes: int = MAX_MEMBER_BYTES
 ) -> Reads[Recording | Unreadable]:
@@ -81,19 +111,33 @@ def read_recording(
     A usual recording takes two requests: the zip directory, then the members (together when the
     writer put them side by side). At most a few times ``max_member_bytes`` are held.
     """
-    held = Held(size)
-    found = _Found({}, {}, Metadata(), [])
+    plan = yield from plan_recording(size, max_member_bytes)
+    return plan if isinstance(plan, Unreadable) else (yield from read_planned(plan))
+
+
+def plan_recording(size: int, max_member_bytes: int = MAX_MEMBER_BYTES) -> Reads[Plan | Unreadable]:
+    """The first half of ``read_recording``: what the rest will take is known then."""
+    plan = Plan({}, Held(size))
     try:
-        members = _chosen((yield from read_directory(held)), found.problems)
-        readable = [member for name, member in members.items()
-                    if _within(name, member, max_member_bytes, found.problems)]  # fmt: skip
-        yield from fetch_ahead(readable, held)
+        chosen = _chosen((yield from read_directory(plan.held)), plan.problems)
     except BadRecording as bad:
         return Unreadable((bad.problem,))
+    plan.members.update(
+        (name, member)
+        for name, member in chosen.items()
+        if _within(name, member, max_member_bytes, plan.problems)
+    )
+    return plan
+
+
+def read_planned(plan: Plan) -> Reads[Recording | Unreadable]:
+    """The second half of ``read_recording``."""
+    found = _Found({}, {}, Metadata(), plan.problems)
+    yield from fetch_ahead(plan.members.values(), plan.held)
     for name in ARRAYS:
-        member = members.get(name)
-        if member in readable and member is not None:
-            yield from _read_array(name, member, held, found)
+        member = plan.members.get(name)
+        if member is not None:
+            yield from _read_array(name, member, plan.held, found)
     return _assembled(found)
 
 

@@ -1,7 +1,7 @@
 """What an MP4 says about itself, by range reads of its boxes (ISO/IEC 14496-12).
 
-Only headers of boxes and the few fields that are needed are read; the pictures and the large sample
-tables are stepped over.
+The pictures are stepped over. The index (``moov``) is fetched as a whole unless it is very large:
+two requests for an hour, wherever the index lies. In a larger one its tables are stepped over.
 """
 
 import struct
@@ -11,6 +11,10 @@ from quest_backend.qa.problems import Problem, ProblemCode
 from quest_backend.qa.ranges import Held, Reads
 
 _AHEAD_BYTES = 16 * 1024
+# An index of two hours has 1 to 4 MiB; a request takes as long as about one.
+_INDEX_BYTES = 4 * 1024 * 1024
+# Its first bytes, the index, and as much again while it is looked at.
+MOST_HELD_BYTES = 2 * _INDEX_BYTES
 _MAX_BOXES = 500
 _MAX_DEPTH = 6
 _CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
@@ -74,11 +78,15 @@ def _walk(held: Held, start: int, end: int, depth: int, movie: _Movie) -> Reads[
         movie.boxes += 1
         if movie.boxes > _MAX_BOXES or depth > _MAX_DEPTH:
             raise _BadVideo("too many boxes")
-        head = yield from held.read(at, min(16, end - at), _AHEAD_BYTES)
+        # Behind the pictures there is little but the index.
+        rest = end - at if depth == 0 and at > 0 and end - at <= _INDEX_BYTES else 0
+        head = yield from held.read(at, min(16, end - at), max(rest, _AHEAD_BYTES))
         kind, body, after = _box(head, at, end)
         if kind in _CONTAINERS:
             if kind == b"trak":
                 movie.tracks.append(_Track())
+            if kind == b"moov" and after - body <= _INDEX_BYTES:
+                yield from held.read(body, after - body)
             yield from _walk(held, body, after, depth + 1, movie)
             if kind == b"moov":
                 return

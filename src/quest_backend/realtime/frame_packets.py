@@ -18,7 +18,6 @@ _FIRST = len(_BEGINNING)
 _HEAD = struct.Struct(">BQd")
 _PACKET, _JPEG, _TEXT = 1, 2, 3
 _SIGNED = np.dtype(np.int8)
-_least = np.minimum.reduce
 
 
 def may_be_frame(packet: bytes) -> bool:
@@ -36,16 +35,20 @@ def is_plain_string(packet: bytes) -> bool:
     Such a packet is what a JSON decoder would say it is, so it can be passed on unread. Anything
     else, valid or not, is for the decoder.
     """
-    if not may_be_frame(packet):
-        return False
+    return may_be_frame(packet) and is_plain(packet)
+
+
+def is_plain(packet: bytes) -> bool:
+    """The rest of ``is_plain_string``, for a packet that ``may_be_frame``."""
     end = len(packet) - 2
     # No quote can end the string early, no backslash can escape the last one.
     return (
         packet.find(b'"', _FIRST, end) < 0
         and packet.find(b"\\", _FIRST, end) < 0
         # RFC 8259, 7: control characters must be escaped. As signed numbers, bytes beyond ASCII
-        # are negative, so one pass finds both.
-        and bool(_least(np.frombuffer(packet, _SIGNED)) >= 0x20)
+        # are negative, so the least of them tells of both. (``argmin`` because it is the shortest
+        # way through numpy: ``min`` takes twice as long when the processor's caches are cold.)
+        and 0x20 <= packet[np.frombuffer(packet, _SIGNED).argmin()] < 0x80
     )
 
 

@@ -8,6 +8,7 @@ sends is replaced by a newer frame before that.
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
 
 import structlog
@@ -16,20 +17,21 @@ from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode, InvalidPayload
 from quest_backend.realtime.connections import Connection, device_room
-from quest_backend.realtime.frame_packets import Frame, is_plain_string, may_be_frame
+from quest_backend.realtime.frame_packets import Frame, is_plain, may_be_frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
 from quest_backend.realtime.relay import Relay
 from quest_backend.realtime.thumbnails import Thumbnails
-from quest_backend.sockets.packets import Malformed, read
+from quest_backend.sockets.packets import Malformed, Outgoing, read
 from quest_backend.sockets.socketio import Tap
 
 log = structlog.get_logger()
 
-# Frames whose boundary lies in the same few milliseconds leave together at their start: one timer
-# for all of them, and the path is warm for all but the first.
-_JOIN_S = FramePacer.SLACK_S
+# Frames whose boundary lies in the same few milliseconds, a turn, leave together at its start: by
+# the first frame that comes after it or else by a timer. The path is warm for all but the first.
+_TURN_S = FramePacer.SLACK_S
+_NEVER = sys.maxsize
 
 
 @dataclass(slots=True, eq=False)  # itself the key under which a frame of it waits
@@ -57,8 +59,11 @@ class Frames:
         self._counts = hub.metrics.frames
         self._thumbnails = thumbnails
         self._relay = relay
+        self._loop = asyncio.get_running_loop()
         self._streams: dict[str, _Stream] = {}
         self._due: dict[int, list[_Stream]] = {}
+        self._next_turn = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
         self._throttle_s = hub.settings.frame_throttle_ms / 1000
         self._interval_s = hub.settings.frame_batch_interval_ms / 1000
 
@@ -75,10 +80,13 @@ class Frames:
         event = catalogue.HEADSET_FRAME
         name, rate, allow = event.name, event.rate, connection.rates.allow
         monotonic, counts, offer = self._clock.monotonic, self._counts, self._offer
+        gathering, loop = self._hub.gathering, self._loop
 
         def take(packet: bytes) -> bool:
-            if not may_be_frame(packet) or not connection.device_id:
+            if not (connection.device_id and may_be_frame(packet)):
                 return False
+            if not gathering.armed:
+                gathering.arm(loop)
             now = monotonic()
             if allow(name, rate, now):
                 counts.received += 1
@@ -100,12 +108,11 @@ class Frames:
             self._counts.dropped += 1
             return
         stream.seq += 1
-        wanted = self._thumbnails.wants(stream.device_id, now)
-        watched = (
+        if not (
             len(self._connections.room(stream.room)) > 1  # by others than the headset itself
             or stream.device_id in self._relay.frames_wanted
-        )
-        if not (wanted or watched):
+            or self._thumbnails.wants(stream.device_id, now)
+        ):
             # It costs nothing beyond reading it.
             pacer.gathered = 0
             stream.came = None
@@ -118,6 +125,8 @@ class Frames:
             self._send(stream, now)
         elif not stream.is_due:
             self._send_later(stream, now)
+        if now >= self._next_turn * _TURN_S:
+            self._send_due(now)
 
     def _open(self, device_id: str) -> _Stream:
         pacer = FramePacer(self._throttle_s, self._interval_s)
@@ -134,23 +143,40 @@ class Frames:
 
     def _send_later(self, stream: _Stream, now: float) -> None:
         stream.is_due = True
-        turn = int(stream.pacer.due_at / _JOIN_S)
+        turn = int(stream.pacer.due_at / _TURN_S)
         due = self._due.get(turn)
         if due is not None:
             due.append(stream)
             return
         self._due[turn] = [stream]
-        wait = max(0.0, turn * _JOIN_S - now)
-        asyncio.get_running_loop().call_later(wait, self._send_due, turn)
+        if turn < self._next_turn:
+            self._wait_for(turn, now)
 
-    def _send_due(self, turn: int) -> None:
-        now = self._clock.monotonic()
-        for stream in self._due.pop(turn):
-            stream.is_due = False
-            try:
-                self._send(stream, now)
-            except Exception:  # one headset's fault must not stop the others' previews
-                log.exception("frame_failed", device_id=stream.device_id)
+    def _wait_for(self, turn: int, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._next_turn = turn
+        if turn != _NEVER:
+            wait = max(0.0, turn * _TURN_S - now)
+            self._timer = self._loop.call_later(wait, self._send_in_time)
+
+    def _send_in_time(self) -> None:
+        # The event loop's timers know no fractions of a millisecond.
+        self._send_due(max(self._clock.monotonic(), self._next_turn * _TURN_S))
+
+    def _send_due(self, now: float) -> None:
+        due = self._due
+        while self._next_turn * _TURN_S <= now:
+            streams = due.pop(self._next_turn)
+            self._next_turn = min(due, default=_NEVER)
+            for stream in streams:
+                stream.is_due = False
+                try:
+                    self._send(stream, now)
+                except Exception:  # one headset's fault must not stop the others' previews
+                    log.exception("frame_failed", device_id=stream.device_id)
+        self._wait_for(self._next_turn, now)
 
     def _send(self, stream: _Stream, now: float) -> None:
         frame = self._frame(stream, now)
@@ -165,10 +191,15 @@ class Frames:
 
     def _show(self, stream: _Stream, frame: Frame, source: Connection | None) -> None:
         counts = self._counts
+        legacy: Outgoing | None = None
         for viewer in self._connections.room(stream.room):
             if viewer is source:
                 continue
-            packet = frame.v2(stream.device_id) if viewer.frames_v2 else frame.legacy()
+            packet = legacy
+            if viewer.frames_v2:
+                packet = frame.v2(stream.device_id)
+            elif packet is None:
+                packet = legacy = frame.legacy()
             # A viewer that is behind keeps one frame per headset: this one takes the place of
             # the one that waited.
             if packet is None or viewer.client.session.send(packet, stream):
@@ -207,7 +238,7 @@ class Frames:
         at = self._clock.unix_s() - (now - stream.came_at)
         if not (stream.is_packet and isinstance(came, bytes)):
             return Frame(stream.seq, at, came=came)
-        if is_plain_string(came):
+        if is_plain(came):
             return Frame(stream.seq, at, packet=came)
         decoded = self._decoded(stream, came)
         return None if decoded is None else Frame(stream.seq, at, came=decoded)

@@ -17,6 +17,7 @@ from quest_backend.realtime.rates import RateWindows
 from quest_backend.sockets.session import TOO_SLOW
 from quest_backend.sockets.socketio import Client, ConnectRefused, Tap
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.state.versions import NewerRecord
 from quest_backend.tokens import Identity, InvalidToken, Tokens
 
 log = structlog.get_logger()
@@ -273,6 +274,8 @@ class Gateway:
         elif isinstance(error, StoreUnavailable):
             log.warning("event_refused_store_away", event_name=label, sid=connection.sid)
             code, message = ErrorCode.UNAVAILABLE, "The state store is down; try again shortly"
+        elif isinstance(error, NewerRecord):
+            code, message = ErrorCode.UNAVAILABLE, str(error)
         else:
             log.error("event_failed", event_name=label, sid=connection.sid, exc_info=error)
             code, message = ErrorCode.INTERNAL_ERROR, "Internal error"

@@ -12,6 +12,7 @@ from quest_backend.clock import Clock
 from quest_backend.fleet.devices import Device, FleetView
 from quest_backend.metrics import Metrics
 from quest_backend.realtime.connections import DASHBOARDS, Connections
+from quest_backend.realtime.gathering import Gathering
 from quest_backend.realtime.lists import ListBroadcaster
 from quest_backend.realtime.outbox import Feed, Outbox
 from quest_backend.settings import Settings
@@ -39,6 +40,7 @@ class Hub:
     changes: Changes
     nodes: NodeRegistry
     connections: Connections
+    gathering: Gathering
     outbox: Outbox
     dashboards: Feed
     lists: ListBroadcaster

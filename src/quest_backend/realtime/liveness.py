@@ -96,7 +96,7 @@ class Liveness:
 
     async def _take_over(self, node_id: str) -> None:
         hub = self._hub
-        if not await hub.nodes.claim(f"dead:{node_id}", _LEASE_S):
+        if not await hub.nodes.claim_dead(node_id, _LEASE_S):
             return
         log.warning("node_died", node=node_id)
         await self._bereave(node_id)

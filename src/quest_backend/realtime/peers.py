@@ -54,14 +54,14 @@ class Peers:
 
     async def keep_reading(self) -> None:
         """For ever: hand on what is new. After a cut, the store as it is now comes first."""
-        away = False
+        away, changes = False, self._hub.changes
         while True:
             try:
-                if away:
+                if away or changes.missed:
                     await self.resynchronise()
-                    log.info("state_store_back")
-                    away = False
-                messages = await self._hub.changes.read()
+                    log.info("state_store_back" if away else "caught_up_with_changes")
+                    away = changes.missed = False
+                messages = await changes.read()
             except StoreUnavailable as error:
                 if not away:
                     log.warning("state_store_away", reason=str(error))

@@ -1,6 +1,7 @@
 """Headsets and tablets that come and go: identify, take-over, graces, recovery after a restart."""
 
 import asyncio
+import random
 from typing import Any
 
 import structlog
@@ -17,11 +18,13 @@ from quest_backend.realtime.recording import Recording
 from quest_backend.realtime.sessions import Sessions
 from quest_backend.state.fleet import HeadsetGone
 from quest_backend.state.valkey import StoreUnavailable
+from quest_backend.state.versions import NewerRecord
 
 log = structlog.get_logger()
 
 # A headset that returns says within this time whether it still records.
 _REPORT_WAIT_S = 1.0
+_STEP_RETRY_S = 0.3
 _GRACE_POLL_S = 0.25
 
 
@@ -78,17 +81,29 @@ class Presence:
                 await connection.heard_recording.wait()
         except TimeoutError:
             pass
+        # For as long as it is the headset's socket: nobody else would, once the store is back.
+        while self._hub.connections.headset(device_id) is connection:
+            try:
+                await self._step(connection, device_id, commanded)
+            except StoreUnavailable:
+                await asyncio.sleep(_STEP_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            else:
+                return
+
+    async def _step(self, connection: Connection, device_id: str, commanded: str) -> None:
         hub = self._hub
         device = (await hub.store.read([device_id])).get(device_id)
         if device is None or device.socket_id != connection.sid:
             return
-        session = await hub.sessions.load(device.session_id) if device.session_id else None
+        session = next(iter(await hub.sessions.known([device.session_id])), None)
         reported = connection.heard_recording.is_set()
         may_record = device.is_recording or not reported
         if session is not None and session.status == "recording":
             if not (reported and device.is_recording):
                 await self._recording.send([device], Command.START)
-        elif may_record and (session.status == "paused" if session else commanded == Command.STOP):
+        elif may_record and (
+            session.status == "paused" if session else Command.STOP in (commanded, device.commanded)
+        ):
             await self._recording.send([device], Command.STOP)
 
     async def opened(self, connection: Connection) -> None:
@@ -185,12 +200,26 @@ class Presence:
         log.info("tablet_left", tablet=connection.identity, fate=fate)
 
     async def keep_graces(self) -> None:
-        """For ever: end the graces that are over."""
+        """For ever: end the graces that are over.
+
+        After an outage, or when this process stood still, not at once: whoever came back meanwhile
+        could not say so. Every node has as long for it as for its heartbeat.
+        """
+        clock, lull_s = self._hub.clock, self._hub.nodes.timeout_s
         away = False
+        looked_at, judges_at = clock.monotonic(), float("-inf")
         while True:
             await asyncio.sleep(_GRACE_POLL_S)
+            now = clock.monotonic()
+            if away or now - looked_at > lull_s:
+                judges_at = now + lull_s
+            looked_at = now
             try:
-                for device_id in await self._hub.store.due_headsets():
+                due = await self._hub.store.due_headsets()
+                away = False
+                if now < judges_at:
+                    continue
+                for device_id in due:
                     gone = await self._hub.store.headset_expired(device_id)
                     if gone is not None:
                         self._hub.committed([gone.device])
@@ -198,7 +227,8 @@ class Presence:
                         log.info("headset_grace_ended", device=device_id)
                 for identity, socket_id in await self._hub.store.due_tablets():
                     await self._end_tablet(identity, socket_id)
-                away = False
+            except NewerRecord as error:  # due again in a while, for whoever knows it
+                log.warning("grace_left_to_newer_server", reason=str(error))
             except StoreUnavailable as error:
                 if not away:
                     log.warning("graces_wait_for_store", reason=str(error))

@@ -10,14 +10,16 @@ class RateWindows:
 
     def __init__(self, multiplier: float) -> None:
         self._multiplier = multiplier
-        self._windows: dict[str, tuple[float, int]] = {}
+        # When the window opened, and how many more it takes.
+        self._windows: dict[str, list[float]] = {}
 
     def allow(self, event: str, rate: Rate, now: float) -> bool:
         """Whether one more ``event`` at ``now`` (monotonic seconds) is within its rate."""
-        opened, count = self._windows.get(event, (now, 0))
-        if now - opened >= rate.window_s:
-            opened, count = now, 0
-        if count >= max(1, rate.count * self._multiplier):
+        window = self._windows.get(event)
+        if window is None or now - window[0] >= rate.window_s:
+            self._windows[event] = [now, max(1, rate.count * self._multiplier) - 1]
+            return True
+        if window[1] <= 0:
             return False
-        self._windows[event] = (opened, count + 1)
+        window[1] -= 1
         return True

@@ -35,6 +35,8 @@ class Telemetry:
     def receive(self, connection: Connection, sent: dict[str, Any]) -> Awaitable[None] | None:
         """A headset's telemetry of itself."""
         hub = self._hub
+        if not hub.gathering.armed:
+            hub.gathering.arm(asyncio.get_running_loop())
         device_id = identified(connection)
         if sent.get("deviceId") not in (None, device_id):
             raise Refused(ErrorCode.DEVICE_ID_MISMATCH, "Telemetry of another device")

@@ -2,7 +2,7 @@
 
 import structlog
 
-from quest_backend.fleet.sessions import SessionRefused
+from quest_backend.fleet.sessions import Session, SessionRefused
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.payloads import UploadState
 from quest_backend.realtime.hub import Hub
@@ -31,9 +31,13 @@ class UploadNews:
         Raises:
             StoreUnavailable: the state store is away.
         """
-        session = await self._hub.sessions.load(session_id)
-        if session is None:
-            return
+        for session in await self._hub.sessions.known([session_id]):
+            await self._changed(session, device_id, status, progress, revision)
+
+    async def _changed(
+        self, session: Session, device_id: str, status: UploadState, progress: int, revision: int
+    ) -> None:
+        session_id = session.session_id
         body: Message = {
             "k": "upload",
             "who": session.tablet_identity,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 from typing import Any
 
@@ -137,8 +138,9 @@ class SimulatedClient:
     async def _come_back(self) -> None:
         away_s, self._away_s = self._away_s, 0.0
         await asyncio.sleep(away_s)
-        for attempt in range(_TRIES):
-            await asyncio.sleep(min(2.0, 0.1 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311
+        for attempt in itertools.count():  # a device never gives up
+            pause_s = min(2.0, 0.1 * 2 ** min(attempt, 5))
+            await asyncio.sleep(pause_s * random.uniform(0.3, 1))  # noqa: S311 - jitter
             if self._stopped:
                 return
             # The client forgets its old connection a moment after telling of its end.

@@ -3,10 +3,11 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from quest_backend.client import FileType, UploadClient, UploadError
+from quest_backend.client import FileType, UploadClient, Uploaded, UploadError
 from quest_backend.simulator import recordings
 from quest_backend.simulator.recordings import Take
 
@@ -16,11 +17,16 @@ _PATIENCE_S = 60.0
 class Recorder:
     """Records takes and uploads them one after another, video and data side by side."""
 
-    def __init__(self, url: str, device_id: str, token: str, encoders: asyncio.Semaphore) -> None:
-        """``encoders``: shared by the fleet, for encoding takes a core."""
+    def __init__(
+        self, url: str, device_id: str, token: str, encoders: asyncio.Semaphore,
+        make: Callable[[Take, Path], dict[FileType, Path]] = recordings.make,
+    ) -> None:  # fmt: skip
+        """``encoders``: shared by the fleet: encoding takes a core. ``make`` writes the files."""
         self._encoders = encoders
+        self._make = make
         self.device_id = device_id
-        self.uploaded: list[str] = []
+        self.takes = 0  # stopped, and so to be uploaded
+        self.uploaded: list[Uploaded] = []
         self.failed: list[str] = []
         self.progress: float | None = None  # 0..1 while something is on its way
         self._url = url
@@ -53,6 +59,7 @@ class Recorder:
         began, since = self._began
         self._began = None
         seed = recordings.new_seed(self.device_id, began)
+        self.takes += 1
         self._queue.put_nowait(Take(self.device_id, began, time.monotonic() - since, seed))
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
@@ -80,19 +87,19 @@ class Recorder:
     async def _upload(self, client: UploadClient, take: Take) -> None:
         with tempfile.TemporaryDirectory(prefix="quest-take-") as folder:
             async with self._encoders:
-                paths = await asyncio.to_thread(recordings.make, take, Path(folder))
+                paths = await asyncio.to_thread(self._make, take, Path(folder))
             shares = dict.fromkeys(paths, 0)
             whole = sum(path.stat().st_size for path in paths.values())
 
-            async def one(file_type: FileType, path: Path) -> str:
+            async def one(file_type: FileType, path: Path) -> Uploaded:
                 def tell(done: int, _: int) -> None:
                     shares[file_type] = done
                     self.progress = sum(shares.values()) / whole
 
-                done = await client.upload(
+                return await client.upload(
                     path, timestamp=take.timestamp, file_type=file_type, progress=tell
                 )
-                return done.key
 
-            keys = await asyncio.gather(*(one(kind, path) for kind, path in paths.items()))
-            self.uploaded.extend(keys)
+            self.uploaded.extend(
+                await asyncio.gather(*(one(kind, path) for kind, path in paths.items()))
+            )

@@ -77,12 +77,13 @@ class _Peer:
     """What one session has said so far."""
 
     __slots__ = ("attachments", "clients", "connect_timer", "expects", "inbox", "inbox_bytes",
-                 "main", "paused", "pending", "query", "task")  # fmt: skip
+                 "main", "paused", "pending", "query", "tap", "task")  # fmt: skip
 
     def __init__(self, query: str) -> None:
         self.query = query
         self.clients: dict[str, Client] = {}
         self.main: Client | None = None
+        self.tap: Tap | None = None
         # A binary event whose attachments are on their way; how many more come, and which came.
         self.pending: Received | None = None
         self.expects = 0
@@ -165,7 +166,8 @@ class SocketIo:
             session.link.pause_reading()
 
     def _start(self, session: Session, peer: _Peer, work: Coroutine[Any, Any, None]) -> None:
-        peer.task = task = asyncio.get_running_loop().create_task(self._work(session, peer, work))
+        peer.task = task = session.loop.create_task(self._work(session, peer, work))
+        _let_tap(session, peer)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -191,6 +193,7 @@ class SocketIo:
                 work = self._take(session, peer, item)
         finally:
             peer.task = None
+            _let_tap(session, peer)
             peer.inbox = None
             peer.inbox_bytes = 0
             if peer.paused:
@@ -242,6 +245,7 @@ class SocketIo:
             peer.pending = got if got.kind is Kind.BINARY_EVENT else None
             peer.expects = got.attachments
             peer.attachments = []
+            _let_tap(session, peer)
             if got.attachments > MAX_ATTACHMENTS:
                 peer.pending, peer.expects = None, MAX_ATTACHMENTS
                 door.malformed(client, f"at most {MAX_ATTACHMENTS} attachments")
@@ -251,7 +255,7 @@ class SocketIo:
         if got.kind is Kind.DISCONNECT:
             del peer.clients[client.namespace]
             if peer.main is client:
-                peer.main = session.tap = None
+                peer.main = peer.tap = session.tap = None
             if not peer.clients:
                 self._expect_connect(session, peer)
             return door.closed(client, "client disconnect")
@@ -267,6 +271,7 @@ class SocketIo:
         peer.expects -= 1
         if peer.expects:
             return None
+        _let_tap(session, peer)
         got, attachments = peer.pending, peer.attachments
         peer.pending, peer.attachments = None, None
         client = peer.clients.get(got.namespace) if got is not None else None
@@ -307,25 +312,15 @@ class SocketIo:
         peer.clients[namespace] = client
         if namespace == "/":
             peer.main = client
-            tap = door.tap(client)
-            session.tap = None if tap is None else _in_turn(session, peer, tap)
+            peer.tap = door.tap(client)
+            _let_tap(session, peer)
         session.send(connected(client))
         return door.opened(client)
 
 
-def _in_turn(session: Session, peer: _Peer, tap: Tap) -> Tap:
-    """``tap``, passed by while earlier packets of the same client are being worked on."""
-
-    def take(packet: bytes) -> bool:
-        if peer.task is not None or peer.expects:
-            return False
-        try:
-            return tap(packet)
-        except Exception:  # a door's bug ends this one packet only
-            log.exception("packet_failed", session=session.id)
-            return True
-
-    return take
+def _let_tap(session: Session, peer: _Peer) -> None:
+    """Let the tap see messages, unless they have to wait for earlier ones of the same client."""
+    session.tap = None if peer.task is not None or peer.expects else peer.tap
 
 
 def connected(client: Client) -> Outgoing:

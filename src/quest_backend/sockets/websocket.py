@@ -52,6 +52,7 @@ _CLOSE_WAIT_S = 5.0
 _MAX_UNREAD_BYTES = 64 * 1024
 # What a peer may send before its handshake is answered, which no client does.
 _MAX_EARLY_BYTES = 64 * 1024
+_HEADER_16, _HEADER_64 = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 _TEXT, _BINARY = WSMsgType.TEXT, WSMsgType.BINARY
 # picows logs what it closes a connection for; the peer hears it from the close code.
 _quiet = logging.LoggerAdapter(logging.getLogger("quest_backend.picows"), {})
@@ -79,8 +80,8 @@ def header(opcode: int, size: int) -> bytes:
     if size < 126:
         return bytes((0x80 | opcode, size))
     if size < 1 << 16:
-        return struct.pack("!BBH", 0x80 | opcode, 126, size)
-    return struct.pack("!BBQ", 0x80 | opcode, 127, size)
+        return _HEADER_16(0x80 | opcode, 126, size)
+    return _HEADER_64(0x80 | opcode, 127, size)
 
 
 class _Assembler(WSListener):

@@ -25,7 +25,8 @@ _PAGE = 1000
 class AuditEntry:
     """``actor`` is a tablet's identity, ``admin`` or ``server``; ``at`` is ISO 8601 UTC.
 
-    ``entry_id`` orders entries and names one to go on from.
+    ``claimed`` is what an admin said to be called. ``entry_id`` orders entries and names one to go
+    on from.
     """
 
     at: str
@@ -34,6 +35,7 @@ class AuditEntry:
     subject: str
     detail: str = ""
     entry_id: str = ""
+    claimed: str = ""
 
     def has(self, words: list[str]) -> bool:
         """Whether every one of ``words``, in lower case, is in it."""
@@ -51,13 +53,17 @@ class AuditTrail:
         self._lost = 0
         self._writing = asyncio.Lock()
 
-    def note(self, actor: str, action: str, subject: str, detail: str = "") -> None:
+    def note(
+        self, actor: str, action: str, subject: str, detail: str = "", *, claimed: str = ""
+    ) -> None:
         """Something was done. With the store away for long, what no longer fits is logged only."""
         if len(self._waiting) >= _MAX_WAITING:
             self._lost += 1
             log.error("audit_entry_lost", actor=actor, action=action, subject=subject)
             return
-        self._waiting.append(AuditEntry(self._clock.iso(), actor, action, subject, detail))
+        self._waiting.append(
+            AuditEntry(self._clock.iso(), actor, action, subject, detail, claimed=claimed)
+        )
 
     async def flush(self) -> None:
         """Write what waits; it goes on waiting when the store is away.
@@ -80,6 +86,7 @@ class AuditTrail:
                     "action": entry.action,
                     "subject": entry.subject,
                     "detail": entry.detail,
+                    **({"claimed": entry.claimed} if entry.claimed else {}),
                 }
                 pipe.xadd(keys.AUDIT, fields, minid=str(oldest), approximate=True)
             await self._valkey.call(pipe.execute())
@@ -119,7 +126,7 @@ class AuditTrail:
             for entry_id, fields in rows:
                 yield AuditEntry(
                     fields["at"], fields["actor"], fields["action"], fields["subject"],
-                    fields.get("detail", ""), entry_id,
+                    fields.get("detail", ""), entry_id, fields.get("claimed", ""),
                 )  # fmt: skip
             if len(rows) < _PAGE:
                 return

@@ -2,7 +2,8 @@
 
 ``fleet:changes`` has every commit of a device, written by the script that commits it, and what is
 for a tablet wherever it is. ``inbox:{nodeId}`` has what is for one node: commands to its headsets,
-and what others watch there. A reader that was cut off goes on from where it was.
+and what others watch there. A reader that was cut off goes on from where it was, and knows when
+more has come meanwhile than a stream keeps.
 """
 
 import secrets
@@ -15,10 +16,10 @@ import structlog
 
 from quest_backend.state import keys
 from quest_backend.state.valkey import Valkey
+from quest_backend.state.versions import VERSION, is_newer
 
 log = structlog.get_logger()
 
-VERSION = 1
 Message = dict[str, Any]
 
 _INBOX_LENGTH = 20_000
@@ -45,6 +46,8 @@ class Changes:
         self._block_ms = max(10, int(timeout_s * 500))
         self._inbox = keys.inbox(node_id)
         self._read_to: dict[Any, Any] = {}
+        # Something may be gone unread. Whoever takes the store over as it is sets this back.
+        self.missed = False
         self._handed: OrderedDict[str, None] = OrderedDict()
 
     async def begin(self) -> None:
@@ -87,6 +90,10 @@ class Changes:
         )
         messages: list[Message] = []
         for stream, entries in answer:
+            # Streams keep far more than is read at once: only then can anything be gone.
+            if len(entries) == _PER_READ:
+                self.missed |= await self._cut_short(stream)
+        for stream, entries in answer:
             for entry_id, fields in entries:
                 self._read_to[stream] = entry_id
                 message = self._once(fields)
@@ -94,9 +101,14 @@ class Changes:
                     messages.append(message)
         return messages
 
+    async def _cut_short(self, stream: Any) -> bool:
+        """Whether the stream has lost what this node read last, and perhaps what came next."""
+        oldest = await self._valkey.call(self._valkey.client.xrange(stream, count=1))
+        return not oldest or _order(oldest[0][0]) > _order(self._read_to[stream])
+
     def _once(self, fields: Mapping[str, str]) -> Message | None:
         message: Message = orjson.loads(fields["m"])
-        if message.get("v", 0) > VERSION:
+        if is_newer(message):
             # A newer node knows that this one is about: what it must understand comes as 1.
             log.debug("newer_message_left", kind=message.get("k"))
             return None
@@ -142,3 +154,9 @@ class Changes:
     def _fields(self, message: Message) -> dict[Any, Any]:
         whole = {"v": VERSION, "n": self._node, "i": secrets.token_hex(8), **message}
         return {"m": orjson.dumps(whole).decode()}
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    """Streams' ids, ``{milliseconds}-{number}``, in the order in which they were given."""
+    milliseconds, number = entry_id.split("-")
+    return int(milliseconds), int(number)

@@ -42,6 +42,18 @@ class NodeRegistry:
         )
         return bool(await self._valkey.call(lease))
 
+    async def claim_dead(self, node_id: str, lease_s: float) -> bool:
+        """Whether this node is the one that sees to a dead node's clients, within ``lease_s``.
+
+        Raises:
+            StoreUnavailable: nothing is known to be claimed.
+        """
+        return bool(
+            await self._valkey.script(
+                "claim_dead", node=node_id, by=self.node_id, lease_ms=int(lease_s * 1000)
+            )
+        )
+
     async def forget(self, node_id: str) -> None:
         """A dead node's clients have been seen to. Nothing happens when it is back."""
         await self._valkey.script("forget_node", node=node_id)

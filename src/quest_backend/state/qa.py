@@ -1,7 +1,7 @@
 """What was measured of recordings, in Valkey: by version of the files, with running sums."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,9 @@ _AT_ONCE = 500
 # Reading and judging so many takes a thread a few milliseconds.
 _JUDGED_AT_ONCE = 50
 _EXTENDED = "extended"
+# The sessions themselves are forgotten after a week; this much of each is kept with its recordings.
+_MOST_TEXT = 200
+_MOST_TAKES = 1_000_000
 _AWAY_S = 5.0
 
 
@@ -33,6 +36,29 @@ class Put(StrEnum):
     KEPT = "kept"
     SAME = "same"
     OLDER = "older"
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What an operator wrote down of a recording; '' and 0 for nothing."""
+
+    participant: str = ""
+    study: str = ""
+    task: str = ""
+    number: int = 0
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> "Take":
+        """From a capture session's metadata, in which clients write what they like."""
+
+        def text(name: str) -> str:
+            value = metadata.get(name)
+            return value.strip()[:_MOST_TEXT] if isinstance(value, str) else ""
+
+        number = metadata.get("take")
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < _MOST_TAKES:
+            number = 0
+        return cls(text("participant"), text("study"), text("task"), number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +72,7 @@ class Origin:
     device_id: str = ""
     tablet: str = ""
     wanted: tuple[str, ...] = ()
+    take: Take = Take()
 
     def written(self) -> str:
         """As Valkey keeps it; '' when nothing is known."""
@@ -57,7 +84,8 @@ class Origin:
         if not text:
             return cls()
         found = orjson.loads(text)
-        return cls(**{**found, "wanted": tuple(found["wanted"])})
+        take = Take(**found.get("take", {}))
+        return cls(**{**found, "wanted": tuple(found["wanted"]), "take": take})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +185,9 @@ class QaStore:
         if not device_id:
             return Origin.read(known)
         told = orjson.loads(metadata or b"{}")
-        wanted = wanted_profiles(told) if isinstance(told, dict) else []
-        return Origin(capture, device_id, tablet, tuple(wanted))
+        if not isinstance(told, dict):
+            return Origin(capture, device_id, tablet)
+        return Origin(capture, device_id, tablet, tuple(wanted_profiles(told)), Take.of(told))
 
     async def remove(self, session_id: str) -> bool:
         """Forget a session; whether it was there. Its review stays, should the files come back.

@@ -12,6 +12,7 @@ from quest_backend.protocol.payloads import DeviceSessionStatus, SessionState, U
 from quest_backend.state import keys
 from quest_backend.state.fleet import device_of
 from quest_backend.state.valkey import Valkey
+from quest_backend.state.versions import check, is_newer
 
 
 def session_of(fields: dict[str, str]) -> Session:
@@ -62,8 +63,14 @@ class SessionStore:
         return outcomes, [device_of(row) for row in rows]
 
     async def load(self, session_id: str) -> Session | None:
-        """The session, or None."""
+        """The session, or None.
+
+        Raises:
+            NewerRecord: of a later version.
+        """
         fields = await self._valkey.call(self._valkey.client.hgetall(keys.session(session_id)))
+        if fields:
+            check("session", fields)
         return session_of(fields) if fields else None
 
     async def save(self, before: Session, after: Session) -> list[Device] | None:
@@ -92,7 +99,11 @@ class SessionStore:
         return str(await self._valkey.call(client.hget(key, "discardedAt")))
 
     async def of_tablet(self, identity: str) -> list[Session]:
-        """The tablet's sessions that are not completed, newest first."""
+        """The tablet's sessions that are not completed, newest first.
+
+        Raises:
+            NewerRecord: one is of a later version.
+        """
         ids = await self._valkey.call(self._valkey.client.smembers(keys.tablet_sessions(identity)))
         loaded = [await self.load(session_id) for session_id in ids]
         sessions = [session for session in loaded if session is not None and is_open(session)]
@@ -100,7 +111,7 @@ class SessionStore:
 
     async def all(self) -> list[Session]:
         """Every session that Valkey still has, newest first."""
-        return await self._loaded(
+        return await self.known(
             await self._valkey.call(self._valkey.client.zrevrange(keys.SESSIONS, 0, -1))
         )
 
@@ -119,9 +130,10 @@ class SessionStore:
             first = rank + 1
         ids = await self._valkey.call(client.zrevrange(keys.SESSIONS, first, first + count))
         rest = ids[count - 1] if len(ids) > count else ""
-        return await self._loaded(ids[:count]), rest
+        return await self.known(ids[:count]), rest
 
-    async def _loaded(self, ids: Sequence[str]) -> list[Session]:
+    async def known(self, ids: Sequence[str]) -> list[Session]:
+        """Those of these sessions that there are, without those of later versions."""
         client = self._valkey.client
         found: list[Session] = []
         for start in range(0, len(ids), 500):
@@ -129,7 +141,7 @@ class SessionStore:
             for session_id in ids[start : start + 500]:
                 pipe.hgetall(keys.session(session_id))
             answers = await self._valkey.call(pipe.execute())
-            found.extend(session_of(fields) for fields in answers if fields)
+            found.extend(session_of(one) for one in answers if one and not is_newer(one))
         return found
 
     async def count_active(self) -> int:

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -86,7 +87,7 @@ class TabletRegistry:
         tablet = _tablet_of(tablet_id, text)
         if not tablet.revoked_at:
             tablet = replace(tablet, revoked_at=self._clock.iso())
-            await self._save(tablet)
+            await self._save(tablet, orjson.loads(text))
         return tablet
 
     async def revoked(self) -> set[str]:
@@ -103,8 +104,10 @@ class TabletRegistry:
         sockets = await self._valkey.call(pipe.execute())
         return {who: sid for who, sid in zip(identities, sockets, strict=True) if sid}
 
-    async def _save(self, tablet: PairedTablet) -> None:
+    async def _save(self, tablet: PairedTablet, known: dict[str, Any] | None = None) -> None:
+        # What a later version keeps there stays.
         fields = {
+            **(known or {}),
             "name": tablet.name,
             "pairedAt": tablet.paired_at,
             "revokedAt": tablet.revoked_at,

@@ -13,6 +13,7 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as NoAnswer
 
 from quest_backend.state.primary import Primary
 
@@ -24,7 +25,8 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state, not a bug
 _MAX_CONNECTIONS = 32
 OUTAGES = (RedisError, OSError, TimeoutError, RuntimeError)
 _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
-# So many calls in a row failed: for a moment others fail at once, instead of each waiting its time.
+# So many calls in a row failed, or one waited its whole time: for a moment others fail at once. A
+# request of several calls then waits for one of them only, also when it can do without the first.
 _FAILURES = 2
 _PAUSE_S = 0.3
 # What a Valkey says that waits for its replicas, has just been made one, or cannot write to its
@@ -101,7 +103,8 @@ class Valkey:
             if not is_outage(error):
                 raise
             self._primary.doubt()
-            self._failures += 1
+            silent = isinstance(error, TimeoutError | NoAnswer)
+            self._failures += _FAILURES if silent else 1
             self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
         self._failures = 0

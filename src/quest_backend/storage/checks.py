@@ -58,6 +58,17 @@ class PartsWrong(Exception):  # noqa: N818 - an answer
         self.more = more
 
 
+def store_sums(given: Sequence[GivenPart], whole: Checksum | None) -> tuple[dict[int, str], str]:
+    """The CRC64NVMEs that a client names, of parts by number and of the file: stores compare those
+    themselves. SHA-256 of parts cannot be added up to that of the file."""
+    parts = {
+        part.number: part.checksum.value
+        for part in given
+        if part.checksum is not None and part.checksum.algorithm is Algorithm.CRC64NVME
+    }
+    return parts, whole.value if whole and whole.algorithm is Algorithm.CRC64NVME else ""
+
+
 def newest(stored: Sequence[Part]) -> list[Part]:
     """One part per number: the last version of those sent again."""
     return list({part.number: part for part in sorted(stored, key=_age)}.values())

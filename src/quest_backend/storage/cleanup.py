@@ -3,6 +3,7 @@
 import structlog
 
 from quest_backend.protocol.recordings import PREFIX
+from quest_backend.state.versions import NewerRecord
 from quest_backend.storage.refusals import UploadRefused
 from quest_backend.storage.s3 import NoSuchUpload
 from quest_backend.storage.upload_types import Owner
@@ -21,15 +22,15 @@ async def clean_up(uploads: Uploads, now_ms: int) -> int:
     before_ms = now_ms - int(uploads.options.expiry_s * 1000)
     aborted = 0
     for upload_id in await uploads.records.open_uploads(before_ms):
-        record = await uploads.records.load(upload_id)
-        if record is None:
-            await uploads.records.forget(upload_id)
-            continue
         try:
+            record = await uploads.records.load(upload_id)
+            if record is None:
+                await uploads.records.forget(upload_id)
+                continue
             await uploads.abort(_CLEANER, upload_id, record.key)
             aborted += 1
-        except UploadRefused as refusal:
-            log.info("upload_not_expired", key=record.key, reason=str(refusal))
+        except (UploadRefused, NewerRecord) as refusal:
+            log.info("upload_not_expired", upload=upload_id, reason=str(refusal))
     async for left in uploads.store.unfinished(PREFIX):
         if left.begun_at * 1000 < before_ms:
             await uploads.store.abort(left.key, left.upload_id)
@@ -45,13 +46,13 @@ async def poll_progress(uploads: Uploads, interval_s: float) -> None:
     The more parts an upload has, the less often: a listing is a request per 1,000 parts.
     """
     for upload_id in await uploads.records.open_uploads():
-        record = await uploads.records.load(upload_id)
-        if record is None or not record.session_id:
-            continue
-        pause_s = interval_s * (1 + record.plan.parts // 200)
-        if not await uploads.records.claim_poll(upload_id, pause_s * 0.9):
-            continue
         try:
+            record = await uploads.records.load(upload_id)
+            if record is None or not record.session_id:
+                continue
+            pause_s = interval_s * (1 + record.plan.parts // 200)
+            if not await uploads.records.claim_poll(upload_id, pause_s * 0.9):
+                continue
             await uploads.status(_CLEANER, upload_id, record.key)
-        except (UploadRefused, NoSuchUpload):
-            continue  # it has just ended
+        except (UploadRefused, NoSuchUpload, NewerRecord):
+            continue  # it has just ended, or a newer server asks

@@ -122,6 +122,8 @@ class EmbeddedS3(SupervisedChild):
             "dir": data,
             "ip": _HOST,
             "ip.bind": _HOST,
+            # Its parts speak gRPC with each other; over HTTP its master would sign tokens for anyone.
+            "disableHttp": "true",
             "master.telemetry": "false",
             "admin.ui": "false",
             "webdav": "false",

@@ -14,6 +14,7 @@ from quest_backend.protocol.recordings import FileType, PartPlan, key_of
 from quest_backend.state import keys
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.valkey import Valkey
+from quest_backend.state.versions import check
 
 # Longer than any call to the object store: a lock outlives its owner's last word.
 _LOCK_S = 150
@@ -136,10 +137,15 @@ class UploadRecords:
         return bool(answer[0])
 
     async def load(self, upload_id: str) -> UploadRecord | None:
-        """An upload, or None."""
+        """An upload, or None.
+
+        Raises:
+            NewerRecord: of a later version.
+        """
         fields = await self._valkey.call(self._valkey.client.hgetall(keys.upload(upload_id)))
         if not fields:
             return None
+        check("upload", fields)
         return UploadRecord(
             upload_id=upload_id,
             folder=fields["folder"],
@@ -241,5 +247,4 @@ class UploadRecords:
         ids = await self._valkey.call(
             self._valkey.client.zrevrange(keys.device_sessions(device_id), 0, -1)
         )
-        loaded = [await self._sessions.load(session_id) for session_id in ids]
-        return [session for session in loaded if session is not None]
+        return await self._sessions.known(ids)

@@ -7,9 +7,10 @@ Bodies of parts never pass here: headsets send them to presigned URLs.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -19,33 +20,35 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from quest_backend.storage.bodies import Bodies, ObjectChanged, ObjectStoreUnavailable
 from quest_backend.storage.presign import Credentials, Presigner
+from quest_backend.storage.s3_errors import (
+    BucketError,
+    NoSuchUpload,
+    ObjectStoreFull,
+    PartsRefused,
+    SumsDiffer,
+    meaning,
+)
 
-__all__ = ["ObjectChanged", "ObjectStore", "ObjectStoreUnavailable"]
+__all__ = [
+    "BucketError",
+    "NoSuchUpload",
+    "ObjectChanged",
+    "ObjectStore",
+    "ObjectStoreFull",
+    "ObjectStoreUnavailable",
+    "PartsRefused",
+    "SumsDiffer",
+]
 
 log = structlog.get_logger()
 
 _CONNECT_S = 3.0
 _CALL_S = 60.0
 _PAGE = 1000
+_WHOLE = {"ChecksumType": "FULL_OBJECT"}
 # Where recordings may be; no object ever comes of it.
 _PROBE_KEY = "sessions/.upload-check"
 _MAX_PARTS = 10_000
-
-
-class ObjectStoreFull(ObjectStoreUnavailable):
-    """The object store has no room."""
-
-
-class NoSuchUpload(Exception):  # noqa: N818 - an answer
-    """The store knows no such unfinished upload (any more)."""
-
-
-class PartsRefused(Exception):  # noqa: N818 - an answer
-    """The store does not make an object of these parts; the message is its own."""
-
-
-class BucketError(Exception):
-    """The bucket cannot be used; one clear line that says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class ObjectStore:
         region: for signatures.
         endpoint: ``scheme://host[:port]`` of an S3-compatible server; None for AWS.
         credentials: None takes them from where AWS's own tools do.
+        asks_sums: the store adds up CRC64NVME of parts and objects when it is asked to. AWS does so
+            unasked, and not every other store knows the request.
     """
 
     def __init__(
@@ -112,11 +117,14 @@ class ObjectStore:
         region: str,
         endpoint: str | None = None,
         credentials: Credentials | None = None,
+        *,
+        asks_sums: bool = False,
     ) -> None:
         self.bucket = bucket
         self.region = region
         self._given_endpoint = endpoint
         self._credentials = credentials
+        self._asks_sums = asks_sums
         self._session = AioSession()
         self._client: Any = None
         self.bodies = Bodies(self.endpoint, bucket, self.presigner)
@@ -187,7 +195,7 @@ class ObjectStore:
             async with asyncio.timeout(_CALL_S):
                 return await operation(Bucket=self.bucket, **arguments)
         except ClientError as error:
-            raise _meaning(error) from error
+            raise meaning(error) from error
         except (BotoCoreError, OSError, TimeoutError) as error:
             raise ObjectStoreUnavailable(f"the object store does not answer: {error}") from error
 
@@ -244,6 +252,7 @@ class ObjectStore:
             Key=key,
             ContentType=content_type,
             Metadata=metadata,
+            **({"ChecksumAlgorithm": "CRC64NVME", **_WHOLE} if self._asks_sums else {}),
         )
         return str(answer["UploadId"])
 
@@ -293,19 +302,35 @@ class ObjectStore:
         """As ``Bodies.read_range``."""
         return await self.bodies.read_range(key, start, end, etag)
 
-    async def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
+    async def complete(
+        self, key: str, upload_id: str, parts: Sequence[Part],
+        part_sums: Mapping[int, str] = MappingProxyType({}), whole_sum: str = "",
+    ) -> str:  # fmt: skip
         """Make the object of its parts; its ETag without quotes.
+
+        ``part_sums`` (by number) and ``whole_sum`` are CRC64NVMEs that the parts and the object
+        have to have: compared before there is an object, where the store was asked to add up.
 
         Raises:
             NoSuchUpload: completed, aborted or never begun.
+            SumsDiffer: the parts are other bytes than these; they stay.
             PartsRefused: the store does not take these parts.
         """
-        rows = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+        rows: list[dict[str, Any]] = [
+            {"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts
+        ]
+        more = {}
+        if self._asks_sums:
+            for row, part in zip(rows, parts, strict=True):
+                if part.number in part_sums:
+                    row["ChecksumCRC64NVME"] = part_sums[part.number]
+            more = {"ChecksumCRC64NVME": whole_sum, **_WHOLE} if whole_sum else {}
         answer = await self._call(
             self._client.complete_multipart_upload,
             Key=key,
             UploadId=upload_id,
             MultipartUpload={"Parts": rows},
+            **more,
         )
         return str(answer["ETag"]).strip('"')
 
@@ -383,18 +408,3 @@ class ObjectStore:
 def _checksums(answer: dict[str, Any]) -> dict[str, str]:
     names = ("CRC64NVME", "SHA256")
     return {name: answer[f"Checksum{name}"] for name in names if answer.get(f"Checksum{name}")}
-
-
-def _meaning(error: ClientError) -> Exception:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    message = str(error.response.get("Error", {}).get("Message", code))
-    if code == "NoSuchUpload":
-        return NoSuchUpload(message)
-    if code in ("InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"):
-        return PartsRefused(message)
-    if status == 507 or "no space" in message.lower() or "no writable volumes" in message.lower():
-        return ObjectStoreFull("the object store has no room")
-    if status >= 500 or code in ("SlowDown", "RequestTimeout", "Throttling"):
-        return ObjectStoreUnavailable(f"the object store has trouble: {code}")
-    return error  # type: ignore[no-any-return]  # botocore publishes no types

@@ -161,7 +161,7 @@ def object_store(settings: Settings, child: EmbeddedS3 | None, bucket: str = "")
     """
     name = bucket or settings.s3_bucket_name
     if child is not None:
-        return ObjectStore(name, embedded.REGION, child.endpoint, child.credentials)
+        return ObjectStore(name, embedded.REGION, child.endpoint, child.credentials, asks_sums=True)
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     given = None
     if key is not None and secret is not None:

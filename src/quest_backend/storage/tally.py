@@ -69,9 +69,14 @@ class Sessions:
         place = last + 1 if last < 0 or number > ids[last] else bisect_left(ids, number)
         if place <= last and ids[place] == number:
             return place
-        blank = (number, 0, 0, _ABSENT, 0, _ABSENT, 0, 0)
-        for column, value in zip(self.columns(), blank, strict=True):
-            column.insert(place, value)
+        ids.insert(place, number)
+        self.files.insert(place, 0)
+        self.sizes.insert(place, 0)
+        self.video_sizes.insert(place, _ABSENT)
+        self.video_days.insert(place, 0)
+        self.data_sizes.insert(place, _ABSENT)
+        self.data_days.insert(place, 0)
+        self.flags.insert(place, 0)
         return place
 
     def find(self, number: int) -> int | None:
@@ -170,14 +175,18 @@ class Tally:
     def _count(self, extension: str, day: int, objects: int, size: int) -> None:
         self.objects += objects
         self.size += size
-        if extension not in self.types and len(self.types) >= _MAX_EXTENSIONS:
-            extension = OTHER
-        of_type = self.types.setdefault(extension, [0, 0])
+        of_type = self.types.get(extension)
+        if of_type is None:
+            if len(self.types) >= _MAX_EXTENSIONS:
+                extension = OTHER
+            of_type = self.types.setdefault(extension, [0, 0])
         of_type[0] += objects
         of_type[1] += size
         if not of_type[0]:
             del self.types[extension]
-        of_day = self.days.setdefault(day, [0, 0, 0, 0, 0])
+        of_day = self.days.get(day)
+        if of_day is None:
+            of_day = self.days[day] = [0, 0, 0, 0, 0]
         of_day[0] += objects
         of_day[1] += size
         if extension in _OF_DAY:

@@ -17,7 +17,15 @@ from quest_backend.metrics import Metrics
 from quest_backend.protocol.limits import MAX_CHUNKED_FILE_BYTES
 from quest_backend.protocol.recordings import CONTENT_TYPES, FileType, PartPlan, plan
 from quest_backend.storage.bucket_stats import BucketStats
-from quest_backend.storage.checks import Checksum, GivenPart, PartsWrong, check_parts, newest
+from quest_backend.storage.checks import (
+    Algorithm,
+    Checksum,
+    GivenPart,
+    PartsWrong,
+    check_parts,
+    newest,
+    store_sums,
+)
 from quest_backend.storage.folders import (
     ASKED_META,
     DEVICE_META,
@@ -41,6 +49,7 @@ from quest_backend.storage.s3 import (
     Part,
     PartsRefused,
     StoredObject,
+    SumsDiffer,
 )
 from quest_backend.storage.upload_types import Completed, Owner, Started, UploadOptions
 
@@ -273,11 +282,14 @@ class Uploads:
             try:
                 stored = await self.store.parts(key, upload_id)
                 parts = check_parts(record.plan, stored, given)
-                etag = await self.store.complete(key, upload_id, parts)
+                etag = await self.store.complete(
+                    key, upload_id, parts, *store_sums(given, checksum)
+                )
             except NoSuchUpload:
                 etag = await self._made_before(record)
             except (PartsWrong, PartsRefused) as error:
-                self._metrics.upload_errors.labels("invalid_parts").inc()
+                differ = isinstance(error, SumsDiffer)
+                self._metrics.upload_errors.labels("checksum" if differ else "invalid_parts").inc()
                 more = error.more if isinstance(error, PartsWrong) else {}
                 raise UploadRefused(Refusal.INVALID, str(error), **more) from None
             return await self.finish(record, etag, checksum)
@@ -315,7 +327,7 @@ class Uploads:
     async def _verify(
         self, record: UploadRecord, stored: StoredObject, given: Checksum | None
     ) -> str:
-        """The checksum to remember: the store's own where it has one, else the client's word.
+        """The checksum to remember: what the client gave, else what the store added up.
 
         Raises:
             UploadRefused: the object is not what the client sent; it is gone again.
@@ -323,7 +335,8 @@ class Uploads:
         theirs = stored.checksum(given.algorithm) if given else ""
         right_size = stored.size == record.plan.file_bytes
         if right_size and (given is None or not theirs or theirs == given.value):
-            return str(given) if given else ""
+            own = stored.checksum(Algorithm.CRC64NVME)
+            return str(given or (Checksum(Algorithm.CRC64NVME, own) if own else ""))
         await self.delete(record)
         await self._end(record, "failed")
         self._metrics.upload_errors.labels("checksum").inc()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from recordings import SESSION, Counted, arrays, npz
 
-from quest_backend.jobs.range_reads import RemoteFile, read_async, score_remote
+from quest_backend.jobs.memory import MemoryBudget
+from quest_backend.jobs.range_reads import RemoteFile, opened_recording, read_async, score_remote
 from quest_backend.qa.ranges import ShortRead, Span, read
-from quest_backend.qa.recording import read_recording
+from quest_backend.qa.recording import Plan, Recording, plan_recording, read_recording
 from quest_backend.qa.score import score_session
 from quest_backend.qa.timeline import MAX_POINTS
 
@@ -41,7 +42,7 @@ async def test_the_result_is_that_of_reading_on_disk() -> None:
     data = npz({name: value for each, value in made.items()
                 for name, value in ((each, value), (f"{each}_more", joints))}, packed=False)  # fmt: skip
     remote = Remote(data)
-    scored = await score_remote(SESSION, remote.file, None)
+    scored = await score_remote(SESSION, remote.file, None, MemoryBudget(), points=MAX_POINTS)
     local = read(read_recording(len(data)), Counted(data))
     assert scored.session == score_session(SESSION, local, None)
     assert scored.timeline is not None
@@ -50,10 +51,10 @@ async def test_the_result_is_that_of_reading_on_disk() -> None:
 
 
 async def test_missing_files_are_a_result() -> None:
-    scored = await score_remote(SESSION, None, None)
+    scored = await score_remote(SESSION, None, None, MemoryBudget())
     codes = {each["code"] for each in scored.session["extended"]["problems"]}
     assert codes == {"MISSING_DATA", "MISSING_VIDEO"}
-    empty = await score_remote(SESSION, Remote(b"").file, Remote(b"").file)
+    empty = await score_remote(SESSION, Remote(b"").file, Remote(b"").file, MemoryBudget())
     codes = {each["code"] for each in empty.session["extended"]["problems"]}
     assert codes == {"NOT_A_ZIP", "VIDEO_UNREADABLE"}
     assert empty.timeline is None
@@ -64,7 +65,7 @@ async def test_what_the_source_raises_comes_out_as_it_is() -> None:
         raise ConnectionResetError("gone")
 
     with pytest.raises(ConnectionResetError, match="gone"):
-        await score_remote(SESSION, RemoteFile(1000, refuse), None)
+        await score_remote(SESSION, RemoteFile(1000, refuse), None, MemoryBudget())
 
 
 async def test_a_request_that_hangs_ends_by_its_timeout() -> None:
@@ -73,7 +74,9 @@ async def test_a_request_that_hangs_ends_by_its_timeout() -> None:
         return b""
 
     with pytest.raises(TimeoutError):
-        await score_remote(SESSION, RemoteFile(1000, hang), None, request_timeout_s=0.01)
+        await score_remote(
+            SESSION, RemoteFile(1000, hang), None, MemoryBudget(), request_timeout_s=0.01
+        )
 
 
 async def test_a_short_answer_is_an_error_not_a_verdict() -> None:
@@ -81,7 +84,29 @@ async def test_a_short_answer_is_an_error_not_a_verdict() -> None:
         return b"x"
 
     with pytest.raises(ShortRead):
-        await score_remote(SESSION, RemoteFile(1000, short), None)
+        await score_remote(SESSION, RemoteFile(1000, short), None, MemoryBudget())
+
+
+async def test_recordings_wait_until_there_is_memory_for_them() -> None:
+    """As many at a time as fit, however many are asked for."""
+    data = npz(arrays(50_000, left_confidence=np.random.default_rng(1).random(50_000)))
+    remotes = [Remote(data) for _ in range(6)]
+    plan = read(plan_recording(len(data)), Counted(data))
+    assert isinstance(plan, Plan)
+    budget = MemoryBudget(2 * plan.memory_bytes)
+    reading = most = 0
+
+    async def one(remote: Remote) -> None:
+        nonlocal reading, most
+        async with opened_recording(remote.file, budget, request_timeout_s=5) as recording:
+            reading += 1
+            most = max(most, reading)
+            await asyncio.sleep(0)
+            assert isinstance(recording, Recording)
+            reading -= 1
+
+    await asyncio.gather(*(one(remote) for remote in remotes))
+    assert most == 2
 
 
 async def test_the_loop_goes_on_while_a_large_recording_is_scored() -> None:

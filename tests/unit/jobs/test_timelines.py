@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from recordings import SESSION, Counted, arrays, npz
 
+from quest_backend.jobs.memory import MemoryBudget
 from quest_backend.jobs.range_reads import RemoteFile
 from quest_backend.jobs.timelines import DataFile, Timelines
 from quest_backend.qa.ranges import Span
@@ -35,7 +36,7 @@ class Folder:
         return DataFile(str(hash(counted.data)), RemoteFile(len(counted.data), fetch))
 
     def timelines(self) -> Timelines:
-        return Timelines(self.opened, MAX_MEMBER_BYTES)
+        return Timelines(self.opened, MemoryBudget(), MAX_MEMBER_BYTES)
 
 
 async def test_a_recording_is_read_once_until_it_changes() -> None:

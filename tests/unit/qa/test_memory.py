@@ -60,6 +60,63 @@ def noisy() -> bytes:
     )
 
 
+_SCORE_AT_ONCE = """
+import asyncio, sys
+from pathlib import Path
+from quest_backend.jobs.local_recordings import opened
+from quest_backend.jobs.memory import MemoryBudget
+from quest_backend.jobs.range_reads import RemoteFile, score_remote
+
+async def one(path, budget):
+    with opened(path) as (size, fetch):
+        async def fetched(span):
+            return fetch(span)
+        file = RemoteFile(size, fetched)
+        scored = await score_remote("any", file, None, budget, request_timeout_s=100)
+        return scored.session["stages"]["stage10_validationTests"]["npzIntegrityCheck"]
+
+async def all_at_once():
+    budget = MemoryBudget(*map(int, sys.argv[2:]))
+    paths = sorted(Path(sys.argv[1]).glob("*.npz"))
+    return await asyncio.gather(*(one(path, budget) for path in paths))
+
+assert all(asyncio.run(all_at_once()))
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+
+
+def test_memory_stays_bounded_however_many_are_read_at_once(tmp_path: Path) -> None:
+    frames = 1_000_000
+    flicker = np.arange(frames) % 2 == 0
+    noise = np.random.default_rng(1).random(frames).astype("<f2")
+    dense = npz(
+        arrays(
+            frames,
+            left_confidence=noise,
+            right_confidence=noise,
+            left_tracked=flicker,
+            right_tracked=~flicker,
+            tracking_errors=flicker,
+            hand_speed_exceeded=~flicker,
+            both_hands_not_in_frame=flicker,
+        ),
+        packed=False,
+    )
+    (tmp_path / "0.npz").write_bytes(noisy())
+    for number in range(1, 21):
+        (tmp_path / f"{number:02}.npz").write_bytes(dense)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCORE_AT_ONCE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={"OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) * 1024 < MOST_BYTES
+
+
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "4 GiB of zeros": (lambda: rawzip(b"left_tracked.npy", zeros(4096), FOUR_GIB - 2), False),
     "4 GiB of zeros after a good array": (

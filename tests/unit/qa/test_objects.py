@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,13 @@ def test_names_of_older_numpy_are_known() -> None:
 
 class Evil:
     """Its module would have to be imported to make it."""
+
+
+def encoded_often(characters: int, times: int) -> bytes:
+    """Three opcodes make the long text once more."""
+    text = b"X" + characters.to_bytes(4, "little") + b"{" * characters
+    call = b"c_codecs\nencode\nq\x00" + text + b"X\x06\x00\x00\x00latin1\x86q\x01R"
+    return b"\x80\x02" + call + b"h\x00h\x01R" * (times - 1) + b"."
 
 
 def _global(module: str, name: str) -> bytes:
@@ -86,6 +94,7 @@ HOSTILE = {
     "nests": b"\x80\x02" + b"(" * 500_000 + b".",
     "nests tuples": b"\x80\x02)" + b"\x85" * 900_000 + b".",
     "doubles and doubles": b"\x80\x02]" + b"q\x00h\x00\x86" * 200_000 + b".",
+    "encodes the same text again and again": encoded_often(300_000, 200),
     "appends to itself": b"\x80\x02]q\x00h\x00a.",
     "no end": b"\x80\x02]",
     "nothing": b"",
@@ -104,6 +113,16 @@ def test_hostile_pickles_do_nothing(
         only_text(HOSTILE[name])
     assert refused.value.problem.code is ProblemCode.REFUSED_OBJECT
     assert not list(tmp_path.iterdir())
+
+
+def test_little_memory_is_used_however_often_a_text_is_named() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRecording, match="too long"):
+            only_text(encoded_often(1_000_000, 300))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_hostile_recording_is_refused_whole() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recordings import Counted
+from videos import long_movie
 
 from quest_backend.qa.problems import Problem, ProblemCode
 from quest_backend.qa.ranges import read
@@ -88,6 +89,34 @@ def test_pictures_are_stepped_over() -> None:
     assert isinstance(read(read_video(len(MOVIE)), source), Video)
     assert source.requests <= 3
     assert source.bytes < len(MOVIE) / 10
+
+
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["last", "first"])
+def test_the_large_index_of_a_long_video_takes_two_requests(
+    options: dict[str, str], tmp_path: Path
+) -> None:
+    frames = 20_000
+    long_movie(tmp_path / "long.mp4", frames, options)
+    source = Counted((tmp_path / "long.mp4").read_bytes())
+    video = read(read_video(len(source.data)), source)
+    assert isinstance(video, Video)
+    assert (video.codec, video.frames) == ("h264", frames)
+    assert video.duration_s == pytest.approx(frames / 60, rel=0.01)
+    assert source.requests == 2
+    assert source.bytes < len(source.data) / 10
+
+
+def test_the_tables_of_a_huge_index_are_stepped_over() -> None:
+    table = box(b"free", bytes(20 << 20))
+    at = HEAD.index(b"moov")
+    (size,) = struct.unpack_from(">L", HEAD, at - 4)
+    data = HEAD[: at - 4] + struct.pack(">L4s", size + len(table), b"moov") + table + HEAD[at + 4 :]
+    source = Counted(data)
+    video = read(read_video(len(data)), source)
+    assert isinstance(video, Video)
+    assert video.frames == FRAMES
+    assert source.requests == 2
+    assert source.bytes < 1 << 20
 
 
 def box(kind: bytes, data: bytes = b"", size: int | None = None) -> bytes:

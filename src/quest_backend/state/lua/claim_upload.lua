@@ -5,6 +5,7 @@ if now ~= a.expected then return {0, now} end
 redis.call('HSET', folder, a.file_type, a.upload)
 local key = 'upload:' .. a.upload
 for name, value in pairs(a.record) do redis.call('HSET', key, name, value) end
+redis.call('HSET', key, 'v', version)
 redis.call('EXPIRE', key, a.ttl)
 redis.call('ZADD', 'uploads', a.now_ms, a.upload)
 if a.expected ~= '' then

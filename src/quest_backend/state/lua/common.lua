@@ -2,6 +2,8 @@
 -- Portable: nothing here needs more than Redis 7. Key names and TTLs: docs/state.md.
 local a = cjson.decode(ARGV[1])
 local revision = nil
+-- Of messages and records: state/versions.py says what it means.
+local version = 1
 
 local function rev()
   if not revision then revision = redis.call('INCR', 'fleet:revision') end
@@ -87,7 +89,7 @@ local function qa_place(session, verdict)
 end
 
 local function tell(message)
-  message.v, message.n = 1, a.origin or ''
+  message.v, message.n = version, a.origin or ''
   redis.call('XADD', 'fleet:changes', 'MAXLEN', '~', 20000, '*', 'm', cjson.encode(message))
 end
 

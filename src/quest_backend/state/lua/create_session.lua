@@ -25,7 +25,7 @@ for _, id in ipairs(taken) do take(id, socket) end
 redis.call('EXPIRE', devices, a.session_ttl)
 redis.call('HSET', 'session:' .. a.session, 'sessionId', a.session, 'tabletId', socket,
   'tabletIdentity', a.identity, 'deviceIds', cjson.encode(members), 'status', 'pending',
-  'createdAt', a.now, 'metadata', a.metadata, 'rev', '1',
+  'createdAt', a.now, 'metadata', a.metadata, 'rev', '1', 'v', version,
   'locksTaken', #taken > 0 and cjson.encode(taken) or '[]')
 redis.call('EXPIRE', 'session:' .. a.session, a.session_ttl)
 redis.call('ZADD', 'sessions', a.now_ms, a.session)

@@ -3,7 +3,8 @@
 local key = 'device:' .. a.id
 if redis.call('HGET', key, 'socketId') ~= a.socket or not online(a.id) then return {} end
 touch(a.id, 'isOnline', '0', 'lastSeen', a.now)
-redis.call('HDEL', key, 'commanded')
+-- A stop may have been lost with the connection: it is told again when it is back.
+if redis.call('HGET', key, 'commanded') ~= 'stop' then redis.call('HDEL', key, 'commanded') end
 local holder = redis.call('GET', 'lock:' .. a.id) or ''
 local session = redis.call('GET', 'device_session:' .. a.id)
 if session or (a.keep_lock and holder ~= '') then

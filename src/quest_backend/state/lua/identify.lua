@@ -6,6 +6,7 @@ if not redis.call('GET', 'lock:' .. a.id) then
 end
 touch(a.id, 'socketId', a.socket, 'nodeId', a.node, 'isOnline', '1', 'lastSeen', a.now,
   'connectionTime', a.now)
+redis.call('HSETNX', key, 'v', version)
 redis.call('ZADD', 'devices', a.now_ms, a.id)
 redis.call('ZREM', 'grace:headsets', a.id)
 return {row(a.id)}

@@ -7,6 +7,8 @@ if not a.dead then
   if a.counts then redis.call('HINCRBY', 'qa_counts', 'done', 1) end
   return 0
 end
+-- It may have died before any worker began it; else no one could ask for the same work again.
+redis.call('SREM', 'qa_waiting', a.name)
 redis.call('HSET', 'qa_dead', a.name, a.dead)
 redis.call('ZADD', 'qa_dead_order', a.now, a.name)
 local over = redis.call('ZCARD', 'qa_dead_order') - a.most_dead

@@ -1,6 +1,9 @@
 -- A headset says whether it records. {} from a replaced socket; else {row}
 if redis.call('HGET', 'device:' .. a.id, 'socketId') ~= a.socket then return {} end
-redis.call('HDEL', 'device:' .. a.id, 'commanded')
+-- "I record" does not answer a stop: it was said before the stop arrived, or the stop was lost.
+if a.recording == '0' or redis.call('HGET', 'device:' .. a.id, 'commanded') ~= 'stop' then
+  redis.call('HDEL', 'device:' .. a.id, 'commanded')
+end
 touch(a.id, 'isRecording', a.recording, 'lastSeen', a.now)
 local session = redis.call('GET', 'device_session:' .. a.id)
 if session then

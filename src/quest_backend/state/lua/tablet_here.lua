@@ -4,6 +4,7 @@ local old = lead(a.identity)
 redis.call('ZREM', 'grace:tablets', a.identity)
 redis.call('SADD', 'tablets', a.identity)
 redis.call('HSET', 'tablet:' .. a.identity, 'socketId', a.socket, 'nodeId', a.node)
+redis.call('HSETNX', 'tablet:' .. a.identity, 'v', version)
 -- Before the locks that move: the older sockets, wherever they are, keep watching.
 news[#news + 1] = {k = 'lead', who = a.identity, sid = a.socket}
 local held = {}
