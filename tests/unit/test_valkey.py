@@ -10,7 +10,9 @@ from quest_backend.state.valkey import takes_no_changes
     "error",
     [
         ResponseError("NOREPLICAS Not enough good replicas to write."),
-        ResponseError("Command # 2 (XADD audit) of pipeline caused error: NOREPLICAS Not enough"),
+        ResponseError(
+            "Command # 2 (XADD audit) of pipeline caused error: ('NOREPLICAS Not enough',)"
+        ),
         ExecAbortError("Transaction discarded because of: NOREPLICAS Not enough good replicas"),
         ExecAbortError("Transaction discarded because of: READONLY You can't write against a"),
         ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),

@@ -27,6 +27,8 @@ _INBOX_LENGTH = 20_000
 _INBOX_TTL_S = 3600
 _PER_READ = 500
 _REMEMBERED = 10_000
+# A node is not without Valkey for longer than a failover takes before it knows.
+_MOVED_WITHIN_MS = 30_000
 
 
 def _order(entry_id: str) -> tuple[int, int]:
@@ -58,10 +60,11 @@ class Changes:
             self._read_to[stream] = await self._end_of(stream)
 
     async def step_back(self) -> None:
-        """Go on at the streams' ends where they are behind what has been read.
+        """Go on a little before the streams' ends, where these are behind what has been read.
 
         So they are when a replica with an earlier clock, or without the newest entries, has become
-        the primary: what it adds would count as read. What comes twice is known by its number.
+        the primary: what is added there would count as read. What comes twice is known by its
+        number.
 
         Raises:
             StoreUnavailable: Valkey is away.
@@ -70,7 +73,7 @@ class Changes:
             end = await self._end_of(stream)
             if _order(end) < _order(read_to):
                 log.warning("stream_went_back", stream=stream, read_to=read_to, end=end)
-                self._read_to[stream] = end
+                self._read_to[stream] = f"{max(0, _order(end)[0] - _MOVED_WITHIN_MS)}-0"
 
     async def _end_of(self, stream: str) -> str:
         last = await self._valkey.call(self._valkey.client.xrevrange(stream, count=1))

@@ -31,7 +31,9 @@ _FAILURES = 2
 _PAUSE_S = 0.3
 # What a Valkey says that waits for its replicas, has just been made one, or cannot write to its
 # disk; in a transaction after other words.
-_NOT_NOW = re.compile(r"(?:^|: )(?:NOREPLICAS|MASTERDOWN|UNBLOCKED|MISCONF|READONLY|OOM) ")
+_NOT_NOW = re.compile(
+    r"(?:^|: (?:\(['\"])?)(?:NOREPLICAS|MASTERDOWN|UNBLOCKED|MISCONF|READONLY|OOM) "
+)
 # A timeout that is noticed so late says that this process stood still, not that Valkey is silent.
 _LATE_S = 0.5
 
