@@ -22,9 +22,10 @@ from typing import Any
 import three_nodes
 from rich.console import Console
 from scaling import ROOT, lists, nodes, picture, recordings, report, sockets
+from scaling.assumptions import Assumptions
 from scaling.cluster import Shared, leave_nothing_behind
 from scaling.lists import WholeFleet
-from scaling.model import Assumptions, largest_fleet, needs
+from scaling.model import largest_fleet, needs
 from scaling.units import Cost, Units
 
 from load import write_tokens  # isort: skip  # these two: found once scaling is imported
