@@ -64,6 +64,7 @@ class Kept:
         self.data.setdefault("machine", {})[part] = machine()
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(self.data, indent=1, default=dataclasses.asdict) + "\n")
+        self.data = _read()
 
     def units(self) -> Units:
         """The unit costs.
