@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ PICTURE = ROOT / "docs" / "images" / "scaling.svg"
 RESULTS = ROOT / "benchmarks" / "results" / "scaling.json"
 ASSUMPTIONS = Path(__file__).resolve().parent / "scaling" / "assumptions.toml"
 PARTS = ("sockets", "recordings", "lists", "nodes")
+# Load, servers and Valkeys of the largest run are six that want a core at the same time.
+_BUSY_PER_CORE = 4
 # Fleets that are parts of larger ones.
 _CELL = 1_000
 _CURVE = [round(100 * 10 ** (step / 4)) for step in range(13)]
@@ -62,6 +65,7 @@ class Kept:
         self.data = _read()
         self.data[part] = value
         self.data.setdefault("machine", {})[part] = machine()
+        self.data.setdefault("load_average", {})[part] = os.getloadavg()[1]
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(self.data, indent=1, default=dataclasses.asdict) + "\n")
         self.data = _read()
@@ -88,6 +92,14 @@ class Kept:
     def whole_fleets(self) -> list[WholeFleet]:
         """Rows of the lists' part."""
         return [WholeFleet(**row) for row in self.data.get("lists", [])]
+
+    def about(self, part: str) -> str:
+        """Where a part was measured, and whether other programs had a say."""
+        load = self.data.get("load_average", {}).get(part, 0.0)
+        text = f"{self.data['machine'][part]}; load average {load:.0f} meanwhile."
+        if load > _BUSY_PER_CORE * (os.cpu_count() or 1):
+            text += " **Other programs disturbed this run: measure it again on a quiet machine.**"
+        return text
 
     def runs(self) -> list[nodes.Run]:
         """Runs on three servers."""
@@ -155,7 +167,6 @@ def parts(kept: Kept, units: Units, given: Assumptions, sizes: list[int]) -> dic
     found = [needs(units, given, size) for size in sizes]
     cell = needs(units, given, _CELL)
     runs = kept.runs()
-    about = f"{kept.data['machine']['sockets']}."
     fleets = [
         *report.fleets(found),
         "",
@@ -167,10 +178,13 @@ def parts(kept: Kept, units: Units, given: Assumptions, sizes: list[int]) -> dic
         *report.as_cells(cell, [size for size in sizes if size >= _CELL]),
     ]
     return {
-        "unit costs": list(report.units(units, about)),
-        "three servers": list(report.three_nodes(runs)),
+        "unit costs": list(report.units(units, kept.about("sockets"))),
+        "three servers": [
+            *([kept.about("nodes"), ""] if runs else []),
+            *report.three_nodes(runs),
+        ],
         "model check": list(report.checks([nodes.check(units, one) for one in runs])),
-        "whole fleet": list(report.lists(kept.whole_fleets())),
+        "whole fleet": [kept.about("lists"), "", *report.lists(kept.whole_fleets())],
         "fleets": fleets,
         "assumptions": list(report.assumptions(given)),
     }
