@@ -50,7 +50,7 @@ PARTS = ("sockets", "recordings", "lists", "nodes")
 # Load, servers and Valkeys of the largest run are six that want a core at the same time.
 _BUSY_PER_CORE = 4
 # Fleets that are parts of larger ones.
-_CELL = 1_000
+_CELL = 500
 _CURVE = [round(100 * 10 ** (step / 4)) for step in range(13)]
 
 
