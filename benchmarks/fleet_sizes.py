@@ -26,7 +26,7 @@ from scaling import ROOT, lists, nodes, picture, recordings, report, sockets
 from scaling.assumptions import Assumptions
 from scaling.cluster import Shared, leave_nothing_behind
 from scaling.lists import WholeFleet
-from scaling.model import largest_fleet, needs
+from scaling.model import largest_fleet, needs, nodes_for
 from scaling.units import Cost, Units
 
 from load import write_tokens  # isort: skip  # these two: found once scaling is imported
@@ -191,10 +191,11 @@ def parts(kept: Kept, units: Units, given: Assumptions, sizes: list[int]) -> dic
 
 
 def curve(units: Units, given: Assumptions) -> str:
-    """The picture of the document."""
-    found = [needs(units, given, size) for size in _CURVE]
+    """The picture of the document, up to the largest fleet that any number of servers carries."""
+    fits = [size for size in _CURVE if nodes_for(units, given, size) is not None]
+    found = [needs(units, given, size) for size in fits]
     return picture.chart(
-        "What one fleet needs",
+        "What one fleet needs, as far as one goes",
         "headsets",
         [
             picture.Line("servers", [(n.headsets, n.nodes) for n in found]),
