@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,9 +23,10 @@ from typing import Any
 import three_nodes
 from rich.console import Console
 from scaling import ROOT, lists, nodes, picture, recordings, report, sockets
+from scaling.assumptions import Assumptions
 from scaling.cluster import Shared, leave_nothing_behind
 from scaling.lists import WholeFleet
-from scaling.model import Assumptions, largest_fleet, needs
+from scaling.model import largest_fleet, needs, nodes_for
 from scaling.units import Cost, Units
 
 from load import write_tokens  # isort: skip  # these two: found once scaling is imported
@@ -45,8 +47,10 @@ PICTURE = ROOT / "docs" / "images" / "scaling.svg"
 RESULTS = ROOT / "benchmarks" / "results" / "scaling.json"
 ASSUMPTIONS = Path(__file__).resolve().parent / "scaling" / "assumptions.toml"
 PARTS = ("sockets", "recordings", "lists", "nodes")
+# Load, servers and Valkeys of the largest run are six that want a core at the same time.
+_BUSY_PER_CORE = 4
 # Fleets that are parts of larger ones.
-_CELL = 1_000
+_CELL = 500
 _CURVE = [round(100 * 10 ** (step / 4)) for step in range(13)]
 
 
@@ -61,8 +65,10 @@ class Kept:
         self.data = _read()
         self.data[part] = value
         self.data.setdefault("machine", {})[part] = machine()
+        self.data.setdefault("load_average", {})[part] = os.getloadavg()[1]
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(self.data, indent=1, default=dataclasses.asdict) + "\n")
+        self.data = _read()
 
     def units(self) -> Units:
         """The unit costs.
@@ -86,6 +92,14 @@ class Kept:
     def whole_fleets(self) -> list[WholeFleet]:
         """Rows of the lists' part."""
         return [WholeFleet(**row) for row in self.data.get("lists", [])]
+
+    def about(self, part: str) -> str:
+        """Where a part was measured, and whether other programs had a say."""
+        load = self.data.get("load_average", {}).get(part, 0.0)
+        text = f"{self.data['machine'][part]}; load average {load:.0f} meanwhile."
+        if load > _BUSY_PER_CORE * (os.cpu_count() or 1):
+            text += " **Other programs disturbed this run: measure it again on a quiet machine.**"
+        return text
 
     def runs(self) -> list[nodes.Run]:
         """Runs on three servers."""
@@ -153,7 +167,6 @@ def parts(kept: Kept, units: Units, given: Assumptions, sizes: list[int]) -> dic
     found = [needs(units, given, size) for size in sizes]
     cell = needs(units, given, _CELL)
     runs = kept.runs()
-    about = f"{kept.data['machine']['sockets']}."
     fleets = [
         *report.fleets(found),
         "",
@@ -165,20 +178,24 @@ def parts(kept: Kept, units: Units, given: Assumptions, sizes: list[int]) -> dic
         *report.as_cells(cell, [size for size in sizes if size >= _CELL]),
     ]
     return {
-        "unit costs": list(report.units(units, about)),
-        "three servers": list(report.three_nodes(runs)),
+        "unit costs": list(report.units(units, kept.about("sockets"))),
+        "three servers": [
+            *([kept.about("nodes"), ""] if runs else []),
+            *report.three_nodes(runs),
+        ],
         "model check": list(report.checks([nodes.check(units, one) for one in runs])),
-        "whole fleet": list(report.lists(kept.whole_fleets())),
+        "whole fleet": [kept.about("lists"), "", *report.lists(kept.whole_fleets())],
         "fleets": fleets,
         "assumptions": list(report.assumptions(given)),
     }
 
 
 def curve(units: Units, given: Assumptions) -> str:
-    """The picture of the document."""
-    found = [needs(units, given, size) for size in _CURVE]
+    """The picture of the document, up to the largest fleet that any number of servers carries."""
+    fits = [size for size in _CURVE if nodes_for(units, given, size) is not None]
+    found = [needs(units, given, size) for size in fits]
     return picture.chart(
-        "What one fleet needs",
+        "What one fleet needs, as far as one goes",
         "headsets",
         [
             picture.Line("servers", [(n.headsets, n.nodes) for n in found]),

@@ -4,12 +4,11 @@ A server is one process on one core. Everything is linear in what passes through
 grows with the whole fleet on every server: others' telemetry, and the lists that everybody gets.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, inf
-from typing import Any, Self
 
 from quest_backend.protocol.recordings import plan
+from scaling.assumptions import Assumptions, Fleet, Sizing
 from scaling.units import Units
 
 # As in realtime/lists.py: the least pause between two lists, and bytes a second of them per server.
@@ -64,75 +63,6 @@ def node_cores(units: Units, traffic: Traffic) -> dict[str, float]:
     return {name: value / 1e6 for name, value in us.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What people and headsets do: assumptions, to be changed in ``assumptions.toml``."""
-
-    fps: float
-    frame_kb: float
-    telemetry_hz: float
-    watched_share: float
-    viewers_per_watched: float
-    headsets_per_tablet: float
-    headsets_per_dashboard: float
-    changes_per_headset_hour: float
-    takes_per_headset_hour: float
-    take_video_gib: float
-    take_data_gib: float
-    hours_per_month: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sizing:
-    """How full machines may be, and what their networks carry."""
-
-    core_share: float
-    network_gbit: float
-    network_share: float
-    s3_writes_per_s_and_prefix: float
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """In US dollars."""
-
-    core_hour: float
-    valkey_hour: float
-    per_1000_writes: float
-    per_1000_reads: float
-    gib_month_standard: float
-    gib_month_intelligent: float
-    gib_month_deep_archive: float
-
-
-@dataclass(frozen=True, slots=True)
-class Assumptions:
-    """All that is not measured."""
-
-    fleet: Fleet
-    sizing: Sizing
-    prices: Prices
-
-    @classmethod
-    def of(cls, tables: Mapping[str, Mapping[str, Any]]) -> Self:
-        """From ``assumptions.toml``'s tables.
-
-        Raises:
-            ValueError: a name that is unknown or missing, or no positive number.
-        """
-        made = {}
-        for name, kind in (("fleet", Fleet), ("sizing", Sizing), ("prices", Prices)):
-            values = dict(tables.get(name, {}))
-            wanted = set(kind.__dataclass_fields__)
-            if wrong := wanted ^ set(values):
-                raise ValueError(f"[{name}]: unknown or missing: {', '.join(sorted(wrong))}")
-            for key, value in values.items():
-                if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                    raise ValueError(f"[{name}] {key}: a number from 0, not {value!r}")
-            made[name] = kind(**values)
-        return cls(**made)  # type: ignore[arg-type]  # each name has its kind in the loop above
-
-
 def upload_parts(fleet: Fleet) -> int:
     """Parts of both files of a recording, as the server cuts them."""
     sizes = (fleet.take_video_gib, fleet.take_data_gib)
@@ -147,6 +77,11 @@ class Lists:
     late_s: float
     every_s: float
     kb_per_s: float  # that a server sends
+
+    @property
+    def client_mbit(self) -> float:
+        """Megabits a second that each client gets of them."""
+        return self.bytes * 8 / 1e6 / self.every_s
 
 
 def lists(units: Units, fleet: Fleet, headsets: float, nodes: int) -> Lists:
@@ -248,6 +183,7 @@ class Needs:
     bus: Bus
     bus_shards: int
     lists: Lists
+    dashboard_messages_per_s: float
     s3_writes_per_s: float
     s3_writes_per_month: float
     s3_reads_per_month: float
@@ -329,6 +265,7 @@ def needs(units: Units, given: Assumptions, headsets: int) -> Needs:
         bus=between,
         bus_shards=shards if nodes > 1 else 0,
         lists=lists(units, fleet, headsets, nodes),
+        dashboard_messages_per_s=telemetry,
         s3_writes_per_s=takes_per_s * writes,
         s3_writes_per_month=takes * writes,
         s3_reads_per_month=takes * units.qa_get_requests,
@@ -371,16 +308,22 @@ def _dollars(
 
 def _broken(given: Assumptions, needs: Needs, *, fits: bool) -> list[str]:
     """What is beyond its bounds."""
-    found = []
+    found, sizing = [], given.sizing
     if not fits:
         worst = max(needs.by_cause, key=lambda name: needs.by_cause[name])
         found.append(f"no number of servers suffices: each needs {needs.node_share:.1f} cores, "
                      f"most of it for {worst}")  # fmt: skip
-    if needs.state_share > given.sizing.core_share:
+    if needs.state_share > sizing.core_share:
         found.append(f"the state's Valkey needs {needs.state_share:.1f} cores and has one")
     if needs.lists.late_s > _LISTS_TOO_LATE_S:
         found.append(f"lists of {needs.lists.bytes / 1e6:.1f} MB come up to "
                      f"{needs.lists.late_s:.0f} s late")  # fmt: skip
-    if needs.s3_writes_per_s > given.sizing.s3_writes_per_s_and_prefix:
+    if needs.lists.client_mbit > sizing.client_list_mbit:
+        found.append(f"every client gets {needs.lists.client_mbit:.1f} Mbit/s of lists")
+    if needs.dashboard_messages_per_s > sizing.dashboard_messages_per_s:
+        found.append(
+            f"every dashboard gets {needs.dashboard_messages_per_s:,.0f} messages a second"
+        )
+    if needs.s3_writes_per_s > sizing.s3_writes_per_s_and_prefix:
         found.append(f"{needs.s3_writes_per_s:,.0f} writes a second go to one prefix of S3")
     return found

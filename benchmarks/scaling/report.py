@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from scaling import nodes
+from scaling.assumptions import Assumptions
 from scaling.lists import WholeFleet
-from scaling.model import Assumptions, Needs
+from scaling.model import Needs
 from scaling.units import Cost, Units
 
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -167,6 +168,9 @@ def fleets(found: list[Needs]) -> Iterator[str]:
         row("Valkeys for the bus (`BUS_URLS`)", (f"{one.bus_shards:,}" for one in found)),
         row("three lists, kB", (f"{one.lists.bytes / 1e3:,.0f}" for one in found)),
         row("seconds that lists are late at most", (f"{one.lists.late_s:,.1f}" for one in found)),
+        row("lists to each client, Mbit/s", (f"{one.lists.client_mbit:.2f}" for one in found)),
+        row("telemetry messages to each dashboard, a second",
+            (_amount(one.dashboard_messages_per_s) for one in found)),
         row("S3 writes a second", (_amount(one.s3_writes_per_s) for one in found)),
         row("S3 writes, million a month",
             (f"{one.s3_writes_per_month / 1e6:,.1f}" for one in found)),

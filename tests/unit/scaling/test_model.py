@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaling import ROOT, picture, report
+from scaling.assumptions import Assumptions
 from scaling.model import (
-    Assumptions,
     Traffic,
     bus,
     largest_fleet,
@@ -130,6 +130,12 @@ class TestServersForAFleet:
         beyond = needs(UNITS, GIVEN, 10 * most)
         assert "no number of servers suffices" in beyond.broken[0]
         assert "telemetry" in beyond.broken[0]
+
+    def test_what_people_and_wifi_cannot_take_is_said(self) -> None:
+        found = " ".join(needs(UNITS, GIVEN, 5000).broken)
+        assert "Mbit/s of lists" in found
+        assert "every dashboard gets 5,000 messages a second" in found
+        assert "no number of servers" not in found
 
     def test_a_small_fleet_breaks_nothing(self) -> None:
         assert needs(UNITS, GIVEN, 10).broken == []
