@@ -68,7 +68,7 @@ async def _shot(page: Page, name: str) -> None:
 async def _manager(server: Server, visitor: lab.Visitor, size: str) -> None:
     page = visitor.page
     await visitor.sign_in_as_manager()
-    await page.locator("canvas[data-frames]").nth(4).wait_for()
+    await page.get_by_text("now", exact=True).nth(4).wait_for()
     await _shot(page, f"fleet-{size}")
     if size == "desktop":
         await page.get_by_text("Table", exact=True).click()
@@ -96,7 +96,8 @@ async def _reviewer(server: Server, visitor: lab.Visitor, size: str) -> None:
     await lab.introduce(page, REVIEWER)
     await page.get_by_text(f"as {REVIEWER}").wait_for()
     await page.get_by_role("link", name="Uploads").click()
-    await page.locator("li[data-stage]").first.wait_for(state="attached")
+    await page.get_by_text("Headsets and files").first.click()
+    await page.locator("li[data-stage]").first.wait_for()
     await _shot(page, f"uploads-{size}")
     await page.get_by_role("link", name="Storage").click()
     await page.get_by_role("heading", name="Processed outputs").wait_for()
@@ -170,7 +171,7 @@ async def _pictures(server: Server) -> None:
                 server, browser, PATIENCE_MS, **lab.DESKTOP, color_scheme="dark"
             ) as manager:
                 await manager.sign_in_as_manager()
-                await manager.page.locator("canvas[data-frames]").nth(4).wait_for()
+                await manager.page.get_by_text("now", exact=True).nth(4).wait_for()
                 await _shot(manager.page, "fleet-dark")
             await operator.page.get_by_role("button", name="Stop").click()
             await operator.page.get_by_role("heading", name="complete").wait_for()
