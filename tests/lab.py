@@ -24,8 +24,9 @@ _FLAGS = [
 TABLET: dict[str, Any] = {"viewport": {"width": 800, "height": 1280}, "has_touch": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 
-# What a page has to show; a busy machine takes longer than the usual five seconds now and then.
-expect.set_options(timeout=15_000)
+# For what a page has to show or do; a busy machine takes longer than the usual five seconds.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextlib.asynccontextmanager
@@ -79,10 +80,12 @@ class Visitor:
 
 
 @contextlib.asynccontextmanager
-async def visitor(server: Server, browser: Browser, **options: Any) -> AsyncIterator[Visitor]:
+async def visitor(
+    server: Server, browser: Browser, patience_ms: int = PATIENCE_MS, **options: Any
+) -> AsyncIterator[Visitor]:
     """Open a browser window; what the page complained of fails the test."""
     context = await browser.new_context(**(options or DESKTOP))
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(patience_ms)
     someone = Visitor(server, context, await context.new_page())
     try:
         yield someone

@@ -27,6 +27,8 @@ NAMES = ("Bench A left", "Bench A right", "Bench B left", "Bench B right", "Kitc
 RECORDINGS = ("20260305_091500", "20260305_093012", "20260305_100345")
 REVIEWER = "Reviewer 2"
 SAMPLE_MS = 300_000
+# Nothing is tested here.
+PATIENCE_MS = 180_000
 
 
 async def _name_and_age(server: Server, fleet: list[SimulatedHeadset]) -> None:
@@ -66,7 +68,7 @@ async def _shot(page: Page, name: str) -> None:
 async def _manager(server: Server, visitor: lab.Visitor, size: str) -> None:
     page = visitor.page
     await visitor.sign_in_as_manager()
-    await page.locator("canvas[data-frames]").nth(4).wait_for()
+    await page.get_by_text("now", exact=True).nth(4).wait_for()
     await _shot(page, f"fleet-{size}")
     if size == "desktop":
         await page.get_by_text("Table", exact=True).click()
@@ -94,7 +96,8 @@ async def _reviewer(server: Server, visitor: lab.Visitor, size: str) -> None:
     await lab.introduce(page, REVIEWER)
     await page.get_by_text(f"as {REVIEWER}").wait_for()
     await page.get_by_role("link", name="Uploads").click()
-    await page.locator("li[data-stage]").first.wait_for(state="attached")
+    await page.get_by_text("Headsets and files").first.click()
+    await page.locator("li[data-stage]").first.wait_for()
     await _shot(page, f"uploads-{size}")
     await page.get_by_role("link", name="Storage").click()
     await page.get_by_role("heading", name="Processed outputs").wait_for()
@@ -158,22 +161,24 @@ async def _pictures(server: Server) -> None:
             for recording, headset in zip(RECORDINGS, fleet, strict=False):
                 await recorded.upload(server, headset.device_id, recording, Path(folder))
         fleet[3].battery, fleet[5].battery = 0.19, 0.07
-        async with lab.visitor(server, browser, **lab.TABLET) as operator:
+        async with lab.visitor(server, browser, PATIENCE_MS, **lab.TABLET) as operator:
             await _operator(operator, "tablet")
             await fleet[9].stop()
             for size, options in sizes.items():
-                async with lab.visitor(server, browser, **options) as manager:
+                async with lab.visitor(server, browser, PATIENCE_MS, **options) as manager:
                     await _manager(server, manager, size)
-            async with lab.visitor(server, browser, **lab.DESKTOP, color_scheme="dark") as manager:
+            async with lab.visitor(
+                server, browser, PATIENCE_MS, **lab.DESKTOP, color_scheme="dark"
+            ) as manager:
                 await manager.sign_in_as_manager()
-                await manager.page.locator("canvas[data-frames]").nth(4).wait_for()
+                await manager.page.get_by_text("now", exact=True).nth(4).wait_for()
                 await _shot(manager.page, "fleet-dark")
             await operator.page.get_by_role("button", name="Stop").click()
             await operator.page.get_by_role("heading", name="complete").wait_for()
-            await operator.page.get_by_text("3 of 3 headsets verified").wait_for(timeout=60_000)
+            await operator.page.get_by_text("3 of 3 headsets verified").wait_for()
             await _shot(operator.page, "result-tablet")
             for size, options in sizes.items():
-                async with lab.visitor(server, browser, **options) as reviewer:
+                async with lab.visitor(server, browser, PATIENCE_MS, **options) as reviewer:
                     await reviewer.sign_in_as_manager()
                     await _reviewer(server, reviewer, size)
 

@@ -62,6 +62,7 @@ async def test_a_headset_is_renamed_and_shown(lab_server: Server) -> None:
         assert "rename,PAGEA_0001" in text
 
 
+@pytest.mark.timeout(300)  # eighteen pages, each read whole
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [lab.TABLET, lab.DESKTOP], ids=["tablet", "desktop"])
 async def test_no_page_is_hard_to_use(
