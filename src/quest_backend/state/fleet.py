@@ -251,7 +251,7 @@ class FleetStore:
         ]
 
     async def tablet_leads(self, identities: Sequence[str]) -> list[tuple[str, str, bool]]:
-        """Each tablet's socket that holds its locks, its node ('' for none), and if it is missed."""
+        """Each tablet's socket that holds its locks, its node ('': none), if it is missed."""
         pipe = self._valkey.client.pipeline(transaction=False)
         for identity in identities:
             pipe.hmget(keys.tablet(identity), ["socketId", "nodeId"])
