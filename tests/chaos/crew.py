@@ -25,6 +25,8 @@ from quest_backend.simulator.uploads import Recorder
 
 _ASK_S = 4.0
 _TAKE_S = 1.0
+# A headset whose server is away waits for it; what is tried here is not its patience.
+_PATIENCE_S = 600.0
 # More than one part of 5 MiB, in a box that players skip: ISO 14496-12, 8.1.2.
 _LONG_BYTES = 6 * 1024 * 1024
 _PADDING = (_LONG_BYTES.to_bytes(4) + b"free").ljust(_LONG_BYTES, b"\0")
@@ -71,7 +73,7 @@ def recorder_of(headset: ChaosHeadset, token: str, encoders: asyncio.Semaphore, 
         paths[FileType.VIDEO].write_bytes(_video() + (_PADDING if long else b""))
         return paths
 
-    return Recorder(headset.url, headset.device_id, token, encoders, make)
+    return Recorder(headset.url, headset.device_id, token, encoders, make, _PATIENCE_S)
 
 
 @cache
@@ -137,6 +139,9 @@ class Operator:
             with contextlib.suppress(RequestFailed):
                 await self._clarify()
                 for session_id in self._open():
+                    if len(self._sessions[session_id].statuses) > 1:
+                        await self._narrow(session_id)
+                for session_id in self._open():
                     await self._act(
                         session_id, catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, _OVER
                     )
@@ -159,7 +164,8 @@ class Operator:
             return
         status, *others = self._sessions[open_[0]].statuses
         if others:
-            return  # it is not what it may be: for the checker to say
+            await self._narrow(open_[0])
+            return
         if status != "recording" and chance.random() < 0.8:
             await self._start(open_[0])
         elif chance.random() < 0.3:
@@ -221,13 +227,9 @@ class Operator:
             now = await self._ask(
                 catalogue.TABLET_GET_SESSION, catalogue.ON_SESSION_STATUS, session_id
             )
-            known = self._sessions[session_id]
             if now["sessionId"] != session_id:
                 return  # an answer that came late
-            if now["status"] in known.statuses:
-                is_over = now["status"] in _OVER
-                now_known = _OVER if is_over else frozenset({now["status"]})
-                self._sessions[session_id] = replace(known, statuses=now_known)
+            # What was asked on a lost connection may still be done: both outcomes stay possible.
             self._unclear.discard(session_id)
         if not self._open():
             active = await self._ask(
@@ -242,6 +244,14 @@ class Operator:
             await self._lock()
         elif self._wish is not None:
             await self._unlock()
+
+    async def _narrow(self, session_id: str) -> None:
+        """By now whatever was asked for has been done, or will not be."""
+        now = await self._ask(catalogue.TABLET_GET_SESSION, catalogue.ON_SESSION_STATUS, session_id)
+        known = self._sessions[session_id]
+        if now["sessionId"] == session_id and now["status"] in known.statuses:
+            found = _OVER if now["status"] in _OVER else frozenset({now["status"]})
+            self._sessions[session_id] = replace(known, statuses=found)
 
     def walked_off(self) -> None:
         """It has been away for its grace: everything it held is given back."""

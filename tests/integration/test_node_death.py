@@ -192,6 +192,26 @@ async def test_a_grace_does_not_end_with_an_outage(tmp_path: Path) -> None:
                 assert back.seen(catalogue.ON_SESSION_ENDED) == []
 
 
+async def test_a_tablets_new_socket_leads_when_the_old_one_closed_in_an_outage(
+    tmp_path: Path,
+) -> None:
+    with store(tmp_path / "store") as valkey, nodes(tmp_path, 1, valkey.url) as (one,):
+        async with headset(one) as quest, tablet(one) as old:
+            await old.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: quest.identity in ids)
+            await old.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, quest.identity)
+            valkey.signal(signal.SIGSTOP)
+            async with tablet(one, old.identity) as new:
+                await old.socket.disconnect()
+                await asyncio.sleep(4)
+                new.forget()
+                valkey.signal(signal.SIGCONT)
+                await new.gets(
+                    catalogue.ON_DEVICE_LOCKS_UPDATED,
+                    lambda rows: any(row.get("lockedByTabletId") == new.sid for row in rows),
+                    timeout_s=20,
+                )
+
+
 @contextlib.asynccontextmanager
 async def headset_unheard(server: Server) -> AsyncIterator[str]:
     """A headset that identifies while nobody can note it; its id."""

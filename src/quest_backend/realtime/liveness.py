@@ -150,11 +150,12 @@ class Liveness:
         hub = self._hub
         identities = hub.connections.tablets()
         leads = await hub.store.tablet_leads(identities)
-        for identity, (lead, missing) in zip(identities, leads, strict=True):
+        for identity, (lead, node_id, missing) in zip(identities, leads, strict=True):
             sockets = hub.connections.tablet(identity)
             if not sockets or (lead == sockets[-1].sid and not missing):
                 continue
-            if lead and not missing and lead not in hub.connections.by_sid:
+            # One of this node's own that is not here any more closed while the store was away.
+            if lead and not missing and node_id != self._me:
                 hub.connections.leads[identity] = lead
             else:
                 await self._presence.lead(sockets[-1])

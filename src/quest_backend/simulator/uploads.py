@@ -20,10 +20,12 @@ class Recorder:
     def __init__(
         self, url: str, device_id: str, token: str, encoders: asyncio.Semaphore,
         make: Callable[[Take, Path], dict[FileType, Path]] = recordings.make,
+        patience_s: float = _PATIENCE_S,
     ) -> None:  # fmt: skip
         """``encoders``: shared by the fleet: encoding takes a core. ``make`` writes the files."""
         self._encoders = encoders
         self._make = make
+        self._patience_s = patience_s
         self.device_id = device_id
         self.takes = 0  # stopped, and so to be uploaded
         self.uploaded: list[Uploaded] = []
@@ -72,7 +74,7 @@ class Recorder:
 
     async def _work(self) -> None:
         async with UploadClient(
-            self._url, token=self._token, connections=2, patience_s=_PATIENCE_S
+            self._url, token=self._token, connections=2, patience_s=self._patience_s
         ) as client:
             while True:
                 take = await self._queue.get()

@@ -250,15 +250,15 @@ class FleetStore:
             if socket and node == node_id
         ]
 
-    async def tablet_leads(self, identities: Sequence[str]) -> list[tuple[str, bool]]:
-        """Each tablet's socket that holds its locks ('' for none), and whether it is missed."""
+    async def tablet_leads(self, identities: Sequence[str]) -> list[tuple[str, str, bool]]:
+        """Each tablet's socket that holds its locks, its node ('': none), if it is missed."""
         pipe = self._valkey.client.pipeline(transaction=False)
         for identity in identities:
-            pipe.hget(keys.tablet(identity), "socketId")
+            pipe.hmget(keys.tablet(identity), ["socketId", "nodeId"])
             pipe.zscore(keys.TABLET_GRACE, identity)
         answers = await self._valkey.call(pipe.execute()) if identities else []
         pairs = zip(answers[::2], answers[1::2], strict=True)
-        return [(socket or "", score is not None) for socket, score in pairs]
+        return [(socket or "", node or "", score is not None) for (socket, node), score in pairs]
 
     async def tablets_here(self) -> set[str]:
         """Identities of the tablets that are connected to any node."""
