@@ -224,7 +224,7 @@ async def longest_answer(server: Server, meanwhile: Any) -> list[float]:
     return waits
 
 
-async def run(objects: int, listings: int) -> None:
+async def run(objects: int, listings: int = listing.READERS) -> None:
     """Fill a bucket and measure."""
     with tempfile.TemporaryDirectory(prefix="quest-bench-") as folder:
         server = Server(Path(folder), RATE_LIMIT_MULTIPLIER="1e3").start()
