@@ -3,9 +3,10 @@
 Prints ``ratio statistics_200000_objects`` (named by the number of objects): seconds of a whole pass
 with all its numbers, over those of boto3 listing the bucket and adding up nothing. Each runs in a
 process of its own, in turns; the better of two counts. Then the same pass in a running server:
-what it does to the server's memory and to other requests meanwhile.
+what it does to the server's memory and to other requests meanwhile. On a busy machine the seconds
+of CPU say more than the clock: of the process that lists, and of the store meanwhile.
 
-Usage: python benchmarks/bucket_statistics.py [--objects 200000]
+Usage: python benchmarks/bucket_statistics.py [--objects 200000] [--listings 4]
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 import aiohttp
 import boto3
 import obstore
+import psutil
 from botocore.config import Config
 from obstore.store import S3Store
 
@@ -31,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from support import ADMIN_KEY, Server
 
-from quest_backend.storage import embedded
+from quest_backend.storage import embedded, listing
 from quest_backend.storage.bucket_report import summary
 from quest_backend.storage.embedded import EmbeddedS3
 from quest_backend.storage.listing import BucketListing
@@ -110,28 +112,47 @@ def count_boto3(data_dir: Path) -> dict[str, float]:
 
 
 def _measured(seconds: float, before: float, peak: float, objects: int) -> dict[str, float]:
-    return {"seconds": seconds, "grown": peak - before, "peak": peak, "objects": objects}
+    return {
+        "seconds": seconds, "grown": peak - before, "peak": peak, "objects": objects,
+        "cpu": time.process_time(),
+    }  # fmt: skip
 
 
-def apart(how: str, data_dir: Path) -> dict[str, float]:
+def apart(how: str, data_dir: Path, listings: int, store: psutil.Process) -> dict[str, float]:
     """One listing in a process of its own."""
-    command = [sys.executable, __file__, "--only", how, "--data-dir", str(data_dir)]
+    command = [
+        sys.executable, __file__, "--only", how, "--data-dir", str(data_dir),
+        "--listings", str(listings),
+    ]  # fmt: skip
+    before = cpu_of(store)
     found: dict[str, float] = json.loads(subprocess.check_output(command))
-    return found
+    return {**found, "store_cpu": cpu_of(store) - before}
 
 
-def side_by_side(data_dir: Path, objects: int) -> None:
+def cpu_of(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def store_of(server: Server) -> psutil.Process:
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(child for child in children if child.name() == "weed")
+
+
+def side_by_side(data_dir: Path, objects: int, listings: int, store: psutil.Process) -> None:
     best: dict[str, dict[str, float]] = {}
     for _ in range(ROUNDS):
         for how in ("ours", "boto3"):
-            found = apart(how, data_dir)
+            found = apart(how, data_dir, listings, store)
             assert found["objects"] == objects, found
             if how not in best or found["seconds"] < best[how]["seconds"]:
                 best[how] = found
     for how, found in best.items():
         print(
             f"{objects} objects, {how}: {found['seconds']:.2f} s, "
-            f"memory +{found['grown']:.0f} MiB (peak {found['peak']:.0f} MiB)"
+            f"memory +{found['grown']:.0f} MiB (peak {found['peak']:.0f} MiB); "
+            f"CPU {found['cpu']:.1f} s, of the store {found['store_cpu']:.1f} s"
         )
     ratio(f"statistics_{objects}_objects", best["ours"]["seconds"] / best["boto3"]["seconds"])
 
@@ -203,7 +224,7 @@ async def longest_answer(server: Server, meanwhile: Any) -> list[float]:
     return waits
 
 
-async def run(objects: int) -> None:
+async def run(objects: int, listings: int = listing.READERS) -> None:
     """Fill a bucket and measure."""
     with tempfile.TemporaryDirectory(prefix="quest-bench-") as folder:
         server = Server(Path(folder), RATE_LIMIT_MULTIPLIER="1e3").start()
@@ -211,7 +232,9 @@ async def run(objects: int) -> None:
             started = time.perf_counter()
             await fill(server.data_dir, objects)
             print(f"filled with {objects} objects in {time.perf_counter() - started:.0f} s")
-            await asyncio.to_thread(side_by_side, server.data_dir, objects)
+            await asyncio.to_thread(
+                side_by_side, server.data_dir, objects, listings, store_of(server)
+            )
             await in_the_server(server)
         finally:
             server.stop()
@@ -221,15 +244,17 @@ def main() -> None:
     """Run everything, or one listing for another process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--objects", type=int, default=200_000)
+    parser.add_argument("--listings", type=int, default=listing.READERS)
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     parser.add_argument("--data-dir", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    listing.READERS = options.listings
     if options.only == "ours":
         print(json.dumps(asyncio.run(count_ours(options.data_dir))))
     elif options.only == "boto3":
         print(json.dumps(count_boto3(options.data_dir)))
     else:
-        asyncio.run(run(options.objects))
+        asyncio.run(run(options.objects, options.listings))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from quest_backend.protocol.recordings import FileType, folder_of, is_folder
 out = Console()
 err = Console(stderr=True)
 
+_GOES_ON = "The same command goes on where this one ended."
+# A server that is not there at all is a wrong URL; one that goes away later is waited for.
+_REACH_S = 5.0
 _BY_SUFFIX = {".mp4": FileType.VIDEO, ".npz": FileType.DATA}
 
 
@@ -63,10 +66,14 @@ def upload(
     )
     try:
         done = asyncio.run(_upload(client, file, when, file_type, session))
-    except (UploadError, OSError) as error:
-        raise fail(f"{error}\nThe same command goes on where this one ended.") from None
+    except OSError as error:
+        raise fail(str(error)) from None
+    except UploadError as error:
+        # What was refused is refused again.
+        hint = "" if error.status in range(400, 500) else f"\n{_GOES_ON}"
+        raise fail(f"{error}{hint}") from None
     except KeyboardInterrupt:
-        raise fail("interrupted; the same command goes on where this one ended") from None
+        raise fail(f"interrupted\n{_GOES_ON}") from None
     resumed = f", {done.resumed_parts} parts were there already" if done.resumed_parts else ""
     out.print(f"{done.location}  ETag {done.etag}{resumed}", highlight=False, soft_wrap=True)
 
@@ -84,6 +91,7 @@ async def _upload(
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(file.name, total=None)
         async with client:
+            await client.reach(_REACH_S)
             return await client.upload(
                 file,
                 timestamp=when,

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -51,16 +52,36 @@ async def persist(what: Callable[[], Awaitable[T]], patience_s: float) -> T:
             pause = min(_LONGEST_PAUSE_S, pause * 2)
 
 
+def server_url(url: str) -> str:
+    """``url`` without a slash at its end.
+
+    Raises:
+        UploadError: it is not one of a server.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UploadError(f"{url!r} is not the URL of a server, such as http://127.0.0.1:3200", 400)
+    return url.rstrip("/")
+
+
 class Api:
     """The server's REST, as the upload client needs it."""
 
     def __init__(
         self, http: aiohttp.ClientSession, url: str, headers: dict[str, str], patience_s: float
     ) -> None:
-        self._http = http
-        self._url = url.rstrip("/")
+        self.http = http
+        self._url = server_url(url)
         self._headers = headers
         self._patience_s = patience_s
+
+    async def reach(self, patience_s: float) -> None:
+        """Whether there is a server, before somebody waits for it.
+
+        Raises:
+            UploadError: none answered within ``patience_s`` seconds.
+        """
+        await persist(lambda: self._once("GET", "/test", {}), patience_s)
 
     async def call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """The answer's JSON.
@@ -72,7 +93,7 @@ class Api:
 
     async def _once(self, method: str, path: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
-            async with self._http.request(
+            async with self.http.request(
                 method, f"{self._url}{path}", headers=self._headers, **arguments
             ) as answer:
                 body = await answer.json(content_type=None)

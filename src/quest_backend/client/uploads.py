@@ -80,6 +80,19 @@ class UploadClient:
         if self._http is not None:
             await self._http.close()
 
+    async def reach(self, patience_s: float) -> None:
+        """Find out whether there is a server, for who will not wait for one as ``upload`` does.
+
+        Raises:
+            UploadError: none answered within ``patience_s`` seconds.
+        """
+        await self._api().reach(patience_s)
+
+    def _api(self) -> Api:
+        if self._http is None:
+            raise RuntimeError("use UploadClient as an async context manager")
+        return Api(self._http, self._url, self._headers, self._patience_s)
+
     async def upload(
         self,
         path: Path,
@@ -102,13 +115,11 @@ class UploadClient:
             UploadError: refused, or server or store stayed away; call again to go on.
             OSError: the file cannot be read.
         """
-        if self._http is None:
-            raise RuntimeError("use UploadClient as an async context manager")
-        api = Api(self._http, self._url, self._headers, self._patience_s)
+        api = self._api()
         stat = await asyncio.to_thread(path.stat)
         wanted = Upload(self._url, timestamp, str(file_type), stat.st_size, stat.st_mtime_ns)
         with Journal(path) as journal:
-            job = _Job(self._http, api, path, wanted, journal, session_id, progress)
+            job = _Job(api, path, wanted, journal, session_id, progress)
             done = await job.run(self._connections, self._patience_s)
             journal.done()
             return done
@@ -116,10 +127,10 @@ class UploadClient:
 
 class _Job:
     def __init__(
-        self, http: aiohttp.ClientSession, api: Api, path: Path, wanted: Upload, journal: Journal,
+        self, api: Api, path: Path, wanted: Upload, journal: Journal,
         session_id: str | None, progress: Progress | None,
     ) -> None:  # fmt: skip
-        self._http = http
+        self._http = api.http
         self._api = api
         self._path = path
         self._wanted = wanted

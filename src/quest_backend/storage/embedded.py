@@ -122,7 +122,7 @@ class EmbeddedS3(SupervisedChild):
             "dir": data,
             "ip": _HOST,
             "ip.bind": _HOST,
-            # Its parts speak gRPC with each other; over HTTP its master would sign tokens for anyone.
+            # Its parts speak gRPC with each other; over HTTP its master signs tokens for anyone.
             "disableHttp": "true",
             "master.telemetry": "false",
             "admin.ui": "false",

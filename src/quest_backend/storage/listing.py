@@ -20,7 +20,7 @@ from quest_backend.storage.tally import Tally, merged
 if TYPE_CHECKING:
     from obstore.store import S3Credential  # only its stubs have it
 
-_READERS = 4
+READERS = 4
 _SLICE = 500
 _PAGE_S = 60.0
 # Those of a role change every few hours.
@@ -100,7 +100,7 @@ class _Pass:
     async def run(self) -> Tally:
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(_READERS):
+                for _ in range(READERS):
                     group.create_task(self._reader())
         except* (BaseError, TimeoutError) as errors:
             first = errors.exceptions[0]
