@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 
 from quest_backend.state import keys
-from quest_backend.state.changes import VERSION, Changes
+from quest_backend.state.changes import Changes
 from quest_backend.state.valkey import Valkey
+from quest_backend.state.versions import VERSION
 
 pytestmark = pytest.mark.asyncio
 IN_A_MINUTE_MS = 60_000

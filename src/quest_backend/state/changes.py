@@ -32,6 +32,7 @@ _MOVED_WITHIN_MS = 30_000
 
 
 def _order(entry_id: str) -> tuple[int, int]:
+    """Streams' ids, ``{milliseconds}-{number}``, in the order in which they were given."""
     at_ms, _, number = entry_id.partition("-")
     return int(at_ms), int(number)
 
@@ -154,9 +155,3 @@ class Changes:
     def _fields(self, message: Message) -> dict[Any, Any]:
         whole = {"v": VERSION, "n": self._node, "i": secrets.token_hex(8), **message}
         return {"m": orjson.dumps(whole).decode()}
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    """Streams' ids, ``{milliseconds}-{number}``, in the order in which they were given."""
-    milliseconds, number = entry_id.split("-")
-    return int(milliseconds), int(number)
