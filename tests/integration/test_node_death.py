@@ -199,12 +199,12 @@ async def test_a_tablets_new_socket_leads_when_the_old_one_closed_in_an_outage(
         async with headset(one) as quest, tablet(one) as old:
             await old.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: quest.identity in ids)
             await old.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, quest.identity)
-            valkey.signal(signal.SIGSTOP)
+            valkey.kill()
             async with tablet(one, old.identity) as new:
                 await old.socket.disconnect()
                 await asyncio.sleep(4)
                 new.forget()
-                valkey.signal(signal.SIGCONT)
+                valkey.start()
                 await new.gets(
                     catalogue.ON_DEVICE_LOCKS_UPDATED,
                     lambda rows: any(row.get("lockedByTabletId") == new.sid for row in rows),
