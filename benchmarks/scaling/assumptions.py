@@ -28,7 +28,6 @@ class Sizing:
     """How full machines may be, and what their networks carry."""
 
     core_share: float
-    client_list_mbit: float
     dashboard_messages_per_s: float
     network_gbit: float
     network_share: float

@@ -13,11 +13,11 @@ from load import Load
 from servers import JWT_SECRET
 from support import Client
 
+from quest_backend.fleet.lists import pause_s
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
 from quest_backend.tokens import Tokens
 from scaling.cluster import Cluster, Reading, Shared, Used
-from scaling.model import LIST_BYTES_PER_S
 from scaling.probe import probe
 
 
@@ -30,7 +30,7 @@ class Scale:
 
     def window_for(self, headsets: int) -> float:
         """Long enough for two lists, which a large fleet gets rarely."""
-        return max(self.window_s, _LISTS * _ABOUT_BYTES * headsets**2 / LIST_BYTES_PER_S)
+        return max(self.window_s, _LISTS * pause_s(_ABOUT_BYTES * headsets, headsets))
 
 
 FULL, QUICK = Scale((1000, 2000), 6.0), Scale((300, 700), 2.5)

@@ -7,12 +7,11 @@ grows with the whole fleet on every server: others' telemetry, and the lists tha
 from dataclasses import dataclass, field
 from math import ceil, inf
 
+from quest_backend.fleet.lists import pause_s
 from quest_backend.protocol.recordings import plan
 from scaling.assumptions import Assumptions, Fleet, Sizing
 from scaling.units import Units
 
-# As in realtime/lists.py: the least pause between two lists, and bytes a second of them per server.
-_LIST_PAUSE_S, LIST_BYTES_PER_S = 0.3, 64e6
 # A list that is older than this misleads whoever looks at it.
 _LISTS_TOO_LATE_S = 5.0
 _GIB = 2**30
@@ -89,7 +88,7 @@ def lists(units: Units, fleet: Fleet, headsets: float, nodes: int) -> Lists:
     size = units.list_bytes_per_device * headsets
     here = clients(fleet, headsets) / nodes
     changes = headsets * fleet.changes_per_headset_hour / 3600
-    late_s = max(_LIST_PAUSE_S, size * here / LIST_BYTES_PER_S)
+    late_s = pause_s(size, here)
     every_s = max(late_s, 1 / changes if changes else inf)
     return Lists(size, late_s, every_s, size * here / every_s / 1000)
 
@@ -318,8 +317,6 @@ def _broken(given: Assumptions, needs: Needs, *, fits: bool) -> list[str]:
     if needs.lists.late_s > _LISTS_TOO_LATE_S:
         found.append(f"lists of {needs.lists.bytes / 1e6:.1f} MB come up to "
                      f"{needs.lists.late_s:.0f} s late")  # fmt: skip
-    if needs.lists.client_mbit > sizing.client_list_mbit:
-        found.append(f"every client gets {needs.lists.client_mbit:.1f} Mbit/s of lists")
     if needs.dashboard_messages_per_s > sizing.dashboard_messages_per_s:
         found.append(
             f"every dashboard gets {needs.dashboard_messages_per_s:,.0f} messages a second"

@@ -7,6 +7,7 @@ import asyncio
 
 from quest_backend.clock import Clock
 from quest_backend.fleet.devices import FleetView
+from quest_backend.fleet.lists import pause_s
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import Outbound
 from quest_backend.realtime.connections import Connection, Connections
@@ -15,9 +16,6 @@ from quest_backend.sockets.packets import Outgoing
 
 # The first change goes out almost at once, with what follows on its heels.
 _JOIN_S = 0.02
-_INTERVAL_S = 0.3
-# Large fleets get them less often: a broadcast may cost this many bytes a second.
-_BYTES_PER_S = 64e6
 
 
 class ListBroadcaster:
@@ -59,8 +57,7 @@ class ListBroadcaster:
         for event, packet in self._encoded(fresh=True):
             size += packet.size
             self._outbox.send_encoded(clients, event, packet, _key(event))
-        pause = max(_INTERVAL_S, size * len(clients) / _BYTES_PER_S)
-        self._not_before = self._clock.monotonic() + pause
+        self._not_before = self._clock.monotonic() + pause_s(size, len(clients))
 
     def _encoded(self, *, fresh: bool) -> list[tuple[Outbound, Outgoing]]:
         started = self._clock.monotonic()
