@@ -4,16 +4,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 from support import ADMIN_KEY, TOKENS, Server
 
+from quest_backend.client import FileType
 from quest_backend.protocol.events import DeviceType
-from quest_backend.simulator import pictures
+from quest_backend.simulator import pictures, recordings
 from quest_backend.simulator.devices import SimulatedHeadset
+from quest_backend.simulator.recordings import Take
+from quest_backend.simulator.uploads import Recorder
 
 _Answer = TypeVar("_Answer")
+Make = Callable[[Take, Path], dict[FileType, Path]]
 CHROMIUM = "/usr/bin/chromium"
 # Headsets that connect together: more than this on a busy machine takes the store beyond its timeout.
 _AT_ONCE = 20
@@ -96,22 +101,30 @@ async def visitor(
 
 @contextlib.asynccontextmanager
 async def headsets(
-    server: Server, count: int, *, prefix: str, fps: float = 5, uploads: bool = False
+    server: Server,
+    count: int,
+    *,
+    prefix: str,
+    fps: float = 5,
+    uploads: bool = False,
+    make: Make = recordings.make,
 ) -> AsyncIterator[list[SimulatedHeadset]]:
     """Simulated headsets that stream; they come back when the server does.
 
-    ``uploads``: they also write real recordings and upload them.
+    ``uploads``: they also write real recordings, by ``make``, and upload them.
     """
     frames = pictures.loop(prefix, 8)
-    encoders = asyncio.Semaphore(2) if uploads else None
-    fleet = [
-        SimulatedHeadset(
-            server.url, f"{prefix}_{number:04d}",
-            TOKENS.issue(f"{prefix}_{number:04d}", DeviceType.HEADSET), ["websocket"],
-            frames=frames, fps=fps, seed=number, encoders=encoders,
+    encoders = asyncio.Semaphore(2)
+    fleet = []
+    for number in range(1, count + 1):
+        device_id = f"{prefix}_{number:04d}"
+        token = TOKENS.issue(device_id, DeviceType.HEADSET)
+        headset = SimulatedHeadset(
+            server.url, device_id, token, ["websocket"], frames=frames, fps=fps, seed=number
         )
-        for number in range(1, count + 1)
-    ]  # fmt: skip
+        if uploads:
+            headset.recorder = Recorder(server.url, device_id, token, encoders, make)
+        fleet.append(headset)
     for start in range(0, count, _AT_ONCE):
         await asyncio.gather(*(headset.connect() for headset in fleet[start : start + _AT_ONCE]))
     for headset in fleet:

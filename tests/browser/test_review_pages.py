@@ -12,7 +12,6 @@ from playwright.async_api import Page, expect
 from support import Server
 
 from quest_backend.protocol.events import DeviceType
-from quest_backend.simulator import recordings
 
 pytestmark = pytest.mark.asyncio
 
@@ -199,16 +198,15 @@ async def test_decisions_are_in_the_lists_and_in_the_audit_log(
         await expect(page.get_by_role("row", name=f"review of {FIRST}").first).to_be_visible()
 
 
-async def test_an_operators_whole_session(
-    lab_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_operators_whole_session(lab_server: Server) -> None:
     """Pair, choose, check, start, previews that change, pause, stop, uploads verified; then the
     review of what was recorded: its flags can be clicked, and it is accepted.
     """
-    monkeypatch.setattr(recordings, "make", recorded.make)
     async with (
         lab.chromium() as browser,
-        lab.headsets(lab_server, 2, prefix="WHOLE", fps=10, uploads=True) as fleet,
+        lab.headsets(
+            lab_server, 2, prefix="WHOLE", fps=10, uploads=True, make=recorded.make
+        ) as fleet,
         lab.visitor(lab_server, browser, **lab.TABLET) as operator,
         lab.visitor(lab_server, browser) as manager,
     ):
