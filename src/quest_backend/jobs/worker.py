@@ -24,7 +24,7 @@ from quest_backend.state.valkey import StoreUnavailable
 
 log = structlog.get_logger()
 
-_DUE_EVERY_S = 0.5
+_DUE_EVERY_S = 1.5
 _FORGET_EVERY_S = 3600.0
 _RESTART_S = 1.0
 _KILLER = "every worker that took it has ended while it ran"

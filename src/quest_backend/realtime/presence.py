@@ -25,7 +25,9 @@ log = structlog.get_logger()
 # A headset that returns says within this time whether it still records.
 _REPORT_WAIT_S = 1.0
 _STEP_RETRY_S = 0.3
-_GRACE_POLL_S = 0.25
+# Graces that are over are looked for so often, short ones (in tests) more often.
+_GRACE_POLL_S = 1.0
+_POLLS_PER_GRACE = 8
 
 
 class Presence:
@@ -206,10 +208,12 @@ class Presence:
         could not say so. Every node has as long for it as for its heartbeat.
         """
         clock, lull_s = self._hub.clock, self._hub.nodes.timeout_s
+        grace_s = self._hub.settings.tablet_grace_seconds
+        poll_s = min(_GRACE_POLL_S, max(0.05, grace_s / _POLLS_PER_GRACE))
         away = False
         looked_at, judges_at = clock.monotonic(), float("-inf")
         while True:
-            await asyncio.sleep(_GRACE_POLL_S)
+            await asyncio.sleep(poll_s)
             now = clock.monotonic()
             if away or now - looked_at > lull_s:
                 judges_at = now + lull_s
