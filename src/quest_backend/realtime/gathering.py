@@ -13,6 +13,9 @@ from collections.abc import Callable
 # This many turns of the loop a second that bring some make a stream, looked at this often.
 STREAM_PER_S = 150
 LOOK_S = 0.1
+# A loop that has less than this share of its time to pause in looks twice as often: with that much
+# to do the caches are warm, and waiting would only make frames late.
+_LIGHT = 0.6
 # Shorter pauses cost more than they save.
 _LEAST_S = 0.0002
 
@@ -21,8 +24,8 @@ class Gathering:
     """One event loop's. ``interval_s`` 0 turns it off; nothing pauses while ``has_other_work``."""
 
     __slots__ = (
-        "_clock", "_has_other_work", "_interval_s", "_is_stream", "_looked_at", "_pause",
-        "_turns", "armed",
+        "_clock", "_every_s", "_has_other_work", "_interval_s", "_is_stream", "_looked_at",
+        "_pause", "_paused_s", "_turns", "armed",
     )  # fmt: skip
 
     def __init__(
@@ -34,13 +37,14 @@ class Gathering:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """``clock`` gives monotonic seconds, ``pause`` stops the thread for as many."""
-        self._interval_s = interval_s
+        self._interval_s = self._every_s = interval_s
         self._has_other_work = has_other_work
         self._clock = clock
         self._pause = pause
         self._is_stream = False
         self._looked_at = 0.0
         self._turns = 0
+        self._paused_s = 0.0
         # Looked at for each of them: whether it is known that this turn of the loop brings some.
         self.armed = interval_s <= 0
 
@@ -54,9 +58,15 @@ class Gathering:
         now = self._clock()
         self._turns += 1
         if now - self._looked_at >= LOOK_S:
-            self._is_stream = self._turns >= STREAM_PER_S * (now - self._looked_at)
-            self._looked_at, self._turns = now, 0
-        left = self._interval_s - now % self._interval_s
+            self._look(now, now - self._looked_at)
+        left = self._every_s - now % self._every_s
         if self._is_stream and left > _LEAST_S and not self._has_other_work():
             # The whole loop, on purpose: what it would wake up for is what is gathered.
             self._pause(left)
+            self._paused_s += left
+
+    def _look(self, now: float, since_s: float) -> None:
+        was, self._is_stream = self._is_stream, self._turns >= STREAM_PER_S * since_s
+        is_light = not was or self._paused_s >= _LIGHT * since_s
+        self._every_s = self._interval_s if is_light else self._interval_s / 2
+        self._looked_at, self._turns, self._paused_s = now, 0, 0.0
