@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from cluster import TROUBLE, Cable, frames_until, is_recording, nodes, store
+from lab import until
 from support import Client, Server, headset, tablet
 
 from quest_backend.protocol import catalogue
@@ -134,7 +135,7 @@ async def test_valkey_goes_away_for_ten_seconds(tmp_path: Path, how: str) -> Non
                 operator.forget()
                 other.forget()
                 valkey.signal(signal.SIGCONT) if how == "hangs" else valkey.start()
-                now_here = {name, far.identity, newcomer}
+                now_here = {name, far.identity, newcomer.identity}
                 for client in (operator, other):
                     await client.gets(
                         catalogue.ON_HEADSETS_UPDATED,
@@ -151,7 +152,9 @@ async def test_valkey_goes_away_for_ten_seconds(tmp_path: Path, how: str) -> Non
                 )
                 assert ended["sessionId"] == session
                 await far.gets(catalogue.ON_SESSION_ENDED)
-                await other.ask(catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, newcomer)
+                await other.ask(
+                    catalogue.TABLET_LOCK_DEVICE, catalogue.ON_DEVICE_LOCKED, newcomer.identity
+                )
                 for server in (one, two):
                     async with server.http() as http:
                         assert (await http.get("/health")).status_code == 200
@@ -212,14 +215,52 @@ async def test_a_tablets_new_socket_leads_when_the_old_one_closed_in_an_outage(
                 )
 
 
+async def test_a_headset_that_moved_in_an_outage_is_found_when_its_old_server_misses_it_last(
+    tmp_path: Path,
+) -> None:
+    with (
+        store(tmp_path / "store") as valkey,
+        nodes(tmp_path, 2, valkey.url, NODE_TIMEOUT_SECONDS="24") as (early, late),
+    ):
+        async with headset(late) as quest, tablet(early) as operator:
+            await operator.gets(catalogue.ON_HEADSETS_UPDATED, lambda ids: quest.identity in ids)
+            created = await operator.ask(
+                catalogue.TABLET_CREATE_SESSION,
+                catalogue.ON_SESSION_CREATED,
+                {"deviceIds": [quest.identity]},
+            )
+            valkey.kill()
+            async with headset_unheard(early, quest.identity) as moved:
+                await quest.socket.disconnect()
+                await asyncio.sleep(0.5)  # the old server hears of it, and cannot say so
+                assert late.process is not None
+                late.process.send_signal(signal.SIGSTOP)
+                try:
+                    valkey.start()
+                    await until(lambda: _back(early), 20)
+                finally:
+                    late.process.send_signal(signal.SIGCONT)
+                await moved.gets(catalogue.ON_HEADSET_CONNECTED, timeout_s=10)
+                await operator.ask(
+                    catalogue.TABLET_START_SESSION,
+                    catalogue.ON_SESSION_STARTED,
+                    created["sessionId"],
+                )
+                await moved.gets(catalogue.ON_TABLET_START_RECORDING)
+
+
+async def _back(server: Server) -> bool:
+    return "state_store_back" in server.log.read_text()
+
+
 @contextlib.asynccontextmanager
-async def headset_unheard(server: Server) -> AsyncIterator[str]:
-    """A headset that identifies while nobody can note it; its id."""
-    async with Client(server, DeviceType.HEADSET) as quest:
+async def headset_unheard(server: Server, identity: str = "") -> AsyncIterator[Client]:
+    """A headset that identifies while nobody can note it."""
+    async with Client(server, DeviceType.HEADSET, identity) as quest:
         await quest.send(catalogue.HEADSET_IDENTIFY, quest.identity)
         refusal = await quest.gets(catalogue.ERROR)
         assert refusal["code"] == "UNAVAILABLE"
-        yield quest.identity
+        yield quest
 
 
 async def recording_of(http: httpx.AsyncClient, session: str, device_id: str) -> bool:

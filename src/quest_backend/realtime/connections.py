@@ -32,7 +32,6 @@ class Connection:
     device_id: str = ""  # of a headset, once it has identified
     watched: str = ""  # of a tablet: legacy pairing
     rooms: set[str] = field(default_factory=set)
-    asked_for: str = ""  # of a headset: who it said it is, also when the store was away
     said_recording: bool | None = None  # what the headset last said of itself
     heard_recording: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -49,6 +48,8 @@ class Connections:
         self.by_sid: dict[str, Connection] = {}
         self._rooms: defaultdict[str, set[Connection]] = defaultdict(set)
         self._headsets: dict[str, Connection] = {}
+        # The newest socket here that said it is this headset, also when the store was away.
+        self._claims: dict[str, Connection] = {}
         self._tablets: defaultdict[str, list[Connection]] = defaultdict(list)
         # Of tablets with sockets here and a newer one on another node: that one.
         self.leads: dict[str, str] = {}
@@ -68,11 +69,24 @@ class Connections:
             self.leave(connection, room)
         if self._headsets.get(connection.device_id) is connection:
             del self._headsets[connection.device_id]
+        self._claims_no_more(connection)
         if connection in self._tablets.get(connection.identity, ()):
             self._tablets[connection.identity].remove(connection)
             if not self._tablets[connection.identity]:
                 del self._tablets[connection.identity]
                 self.leads.pop(connection.identity, None)
+
+    def claim(self, connection: Connection, device_id: str) -> None:
+        """``connection`` says it is this headset, which may not be known in the store yet."""
+        self._claims[device_id] = connection
+
+    def claims(self) -> dict[str, Connection]:
+        """Who here says to be which headset."""
+        return dict(self._claims)
+
+    def claimant(self, device_id: str) -> Connection | None:
+        """The socket that says it is this headset."""
+        return self._claims.get(device_id)
 
     def identify(self, connection: Connection, device_id: str) -> Connection | None:
         """``connection`` is now this headset; the connection it takes over from, if any."""
@@ -92,8 +106,13 @@ class Connections:
         self._no_more(connection, device_id)
 
     def _no_more(self, connection: Connection, device_id: str) -> None:
-        connection.device_id = connection.asked_for = ""
+        connection.device_id = ""
+        self._claims_no_more(connection)
         self.leave(connection, device_room(device_id))
+
+    def _claims_no_more(self, connection: Connection) -> None:
+        if self._claims.get(connection.identity) is connection:
+            del self._claims[connection.identity]
 
     def headset(self, device_id: str) -> Connection | None:
         """The socket of an identified headset."""

@@ -4,7 +4,6 @@ import asyncio
 
 import structlog
 
-from quest_backend.protocol.events import DeviceType
 from quest_backend.realtime.connections import Connection
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.presence import Presence
@@ -122,17 +121,13 @@ class Liveness:
 
     async def _reconcile_headsets(self) -> None:
         hub = self._hub
-        here = {
-            connection.asked_for: connection
-            for connection in list(hub.connections.by_sid.values())
-            if connection.device_type is DeviceType.HEADSET and connection.asked_for
-        }
+        here = hub.connections.claims()
         stored = await hub.store.read([*here])
         for device_id, connection in here.items():
             device = stored.get(device_id)
             mine = device is not None and device.socket_id == connection.sid
             if device is not None and device.is_online and not mine and device.node_id != self._me:
-                continue  # it has moved on, which the change says that is on its way
+                continue  # it has moved on, or is not missed there yet: Peers._orphaned
             if device is None or not device.is_online or not mine:
                 await self._presence.is_here(connection, device_id)
             await self._report_again(connection)

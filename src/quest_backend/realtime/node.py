@@ -45,6 +45,7 @@ class Node:
         self.peers = Peers(
             hub,
             self.relay,
+            claimed=self.presence.claimed,
             lead_again=self.presence.lead_again,
             back=self.liveness.reconcile,
         )

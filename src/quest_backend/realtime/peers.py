@@ -33,12 +33,14 @@ class Peers:
         hub: Hub,
         relay: Relay,
         *,
+        claimed: Callable[[str], Coroutine[Any, Any, None]],
         lead_again: Callable[[str], Coroutine[Any, Any, None]],
         back: Callable[[], Awaitable[None]],
     ) -> None:
         self._hub = hub
         self._relay = relay
         self._me = hub.nodes.node_id
+        self._claimed = claimed
         self._lead_again = lead_again
         self._back = back
         self.handlers: dict[str, Callable[[Message], None]] = {
@@ -95,6 +97,7 @@ class Peers:
         if from_here:
             return
         self._taken_over(device)
+        self._orphaned(known, device)
         self._tell_room(known, device)
         self._holder_changed(known, device)
         self._relay.interest(device.device_id)
@@ -108,6 +111,12 @@ class Peers:
         hub.connections.release(here)
         hub.outbox.refuse(here, ErrorCode.REPLACED, "A newer connection identified as this headset")
         log.info("headset_moved", device=device.device_id, node=device.node_id)
+
+    def _orphaned(self, known: Device | None, device: Device) -> None:
+        """Its socket elsewhere is gone. One here that came in an outage could not say so then."""
+        missed = known is not None and known.is_online and not device.is_online
+        if missed and self._hub.connections.claimant(device.device_id) is not None:
+            self._hub.spawn(self._claimed(device.device_id))
 
     def _tell_room(self, known: Device | None, device: Device) -> None:
         hub = self._hub

@@ -47,7 +47,7 @@ class Presence:
                 ErrorCode.DEVICE_ID_MISMATCH,
                 f"This token is for {connection.identity}, not {device_id}",
             )
-        connection.asked_for = device_id
+        self._hub.connections.claim(connection, device_id)
         await self.is_here(connection, device_id)
 
     async def is_here(self, connection: Connection, device_id: str) -> None:
@@ -73,6 +73,16 @@ class Presence:
         log.info("headset_identified", device=device_id, sid=connection.sid)
         if device.session_id or device.commanded == Command.STOP:
             hub.spawn(self._bring_into_step(connection, device_id, device.commanded))
+
+    async def claimed(self, device_id: str) -> None:
+        """Whoever it was elsewhere is gone: the socket here that says it is this headset, is."""
+        connection = self._hub.connections.claimant(device_id)
+        if connection is None or connection.device_id == device_id:
+            return
+        try:
+            await self.is_here(connection, device_id)
+        except StoreUnavailable:
+            log.warning("headset_waits_for_store", device=device_id)
 
     async def _bring_into_step(
         self, connection: Connection, device_id: str, commanded: str

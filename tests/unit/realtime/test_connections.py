@@ -33,15 +33,16 @@ def test_room_changes_are_told_for_devices_only() -> None:
 def test_a_headset_that_went_to_another_node_is_nobody_here() -> None:
     connections = Connections()
     headset = connection("h1", DeviceType.HEADSET, QUEST)
-    headset.asked_for = QUEST
     connections.add(headset)
+    connections.claim(headset, QUEST)
     connections.identify(headset, QUEST)
     connections.release(headset)
     assert connections.headset(QUEST) is None
     assert connections.headsets() == []
     assert not connections.room(device_room(QUEST))
     # Nor does it come back by itself when the store was away.
-    assert (headset.device_id, headset.asked_for) == ("", "")
+    assert headset.device_id == ""
+    assert connections.claimant(QUEST) is None
     connections.remove(headset)
     assert connections.by_sid == {}
 
