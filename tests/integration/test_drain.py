@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis.asyncio as redis
 import socketio
 from lab import until
 from support import TOKENS, Client, Server, new_id, tablet
@@ -17,6 +18,7 @@ from uploading import new_time, stored
 
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType
+from quest_backend.state import keys
 
 pytestmark = pytest.mark.asyncio
 
@@ -255,3 +257,37 @@ async def test_a_part_that_does_not_end_is_cut_at_its_boundary(server: Server) -
         done = await http.post("/chunked-upload/complete", json={**names, "parts": parts})
         assert done.status_code == 200, done.text
     assert await stored(server, begun["s3Key"]) == body
+
+
+async def test_a_request_that_is_not_done_in_time_is_for_another_server(
+    tmp_path: Path, valkey_url: str
+) -> None:
+    server = Server(tmp_path / "server", REDIS_URL=valkey_url).start()
+    token = {"Authorization": f"Bearer {TOKENS.issue(new_id('headset'), DeviceType.HEADSET)}"}
+    async with (
+        httpx.AsyncClient(base_url=server.url, headers=token, timeout=30) as http,
+        redis.Redis.from_url(valkey_url) as valkey,
+    ):
+        begun = (
+            await http.post(
+                "/chunked-upload/start",
+                json={"timestamp": new_time(), "fileType": "video", "fileSize": 4,
+                      "fileName": "recording.mp4"},
+            )
+        ).json()  # fmt: skip
+        names = {"uploadId": begun["uploadId"], "s3Key": begun["s3Key"]}
+        put = await http.put(begun["presignedUrls"][0]["url"], content=b"1234")
+        # Another server is at it, and does not come to an end.
+        await valkey.set(keys.upload_lock(begun["uploadId"]), "another", ex=60)
+        parts = [{"partNumber": 1, "etag": put.headers["etag"]}]
+        waiting = asyncio.create_task(
+            http.post("/chunked-upload/complete", json={**names, "parts": parts})
+        )
+        await asyncio.sleep(0.5)
+        asked = terminate(server)
+        answer = await waiting
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert "stopping" in answer.json()["error"]
+        await gone(server, asked)
+    assert "Traceback" not in server.log.read_text()

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import redis.asyncio as redis
 
 from quest_backend.clock import Clock
 from quest_backend.fleet.sessions import Action, advance
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, LOCK_TTL_S, SESSION_TTL_S
 from quest_backend.protocol.recordings import FileType, PartPlan, following
+from quest_backend.state import keys
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.sessions import SessionStore
 from quest_backend.state.valkey import Valkey
@@ -145,5 +147,20 @@ async def test_only_one_at_a_time_ends_an_upload(
         async with one.alone("u"):
             with pytest.raises(UploadBusy):
                 await other.alone("u").__aenter__()
+        async with other.alone("u"):
+            pass
+
+
+async def test_who_ends_an_upload_keeps_the_right_to_it_and_a_dead_server_loses_it(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOCK_S", 0.6)
+    monkeypatch.setattr(module, "_LOCK_WAIT_S", 1.5)
+    async with opened(store_url) as (one, _, _), opened(store_url) as (other, _, _):
+        async with one.alone("u"):
+            with pytest.raises(UploadBusy):
+                await other.alone("u").__aenter__()
+        async with redis.Redis.from_url(store_url) as client:
+            await client.set(keys.upload_lock("u"), "dead", px=600)
         async with other.alone("u"):
             pass

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from quest_backend.state.valkey import StoreUnavailable
 from quest_backend.state.versions import NewerRecord
-from quest_backend.storage.refusals import UploadRefused
+from quest_backend.storage.refusals import Refusal, UploadRefused
 from quest_backend.storage.s3 import ObjectStoreFull, ObjectStoreUnavailable
 
 log = structlog.get_logger()
@@ -69,7 +69,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(UploadRefused)
     async def _refused(_: Request, refused: UploadRefused) -> JSONResponse:
         body = {"ok": False, "error": str(refused), **refused.more}
-        return JSONResponse(body, refused.refusal.value)
+        busy = refused.refusal is Refusal.BUSY
+        headers = {"Retry-After": "2"} if busy else None
+        return JSONResponse(body, refused.refusal.value, headers=headers)
 
     @app.exception_handler(ObjectStoreUnavailable)
     async def _objects_away(request: Request, error: ObjectStoreUnavailable) -> JSONResponse:

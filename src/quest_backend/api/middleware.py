@@ -59,7 +59,6 @@ class Edge:
         self._streams = streams
         self._metrics = metrics
         self._streaming: set[asyncio.Task[None]] = set()
-        self._cutting = False
         # Set when the server stops: bodies that are coming in may end, new ones are refused.
         self.draining = False
 
@@ -76,12 +75,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        status = 500
+        status, answered = 500, False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
                 has_own = any(name == _CSP[0] for name, _ in message["headers"])
                 if not has_own and not scope["path"].startswith(_NO_CSP):
@@ -95,6 +94,13 @@ class Edge:
                 await _refuse_body(receive, sending)
             else:
                 await self._app(scope, _bounded(receive), sending)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self.draining or answered or task is None:
+                raise
+            # Cut by ``finish``, or by uvicorn when its time was over: any server can do it again.
+            task.uncancel()
+            await _answer(sending, 503, _STOPPING, _COME_BACK)
         finally:
             self._observe(scope, status, time.monotonic() - started)
 
@@ -104,21 +110,9 @@ class Edge:
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - requests run in tasks
-        answered = False
-
-        async def sending(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
         self._streaming.add(task)
         try:
-            await self._app(scope, receive, sending)
-        except asyncio.CancelledError:
-            if not self._cutting or answered:
-                raise
-            task.uncancel()
-            await _answer(send, 503, _STOPPING, _COME_BACK)
+            await self._app(scope, receive, send)
         finally:
             self._streaming.discard(task)
 
@@ -130,7 +124,6 @@ class Edge:
         if not self._streaming:
             return
         _, late = await asyncio.wait(set(self._streaming), timeout=timeout_s)
-        self._cutting = True
         for task in late:
             task.cancel()
         if late:

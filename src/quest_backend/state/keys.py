@@ -117,7 +117,7 @@ def upload(upload_id: str) -> str:
 
 
 def upload_lock(upload_id: str) -> str:
-    """String, 150 s: somebody completes or aborts this upload."""
+    """String, 15 s, renewed: somebody completes or aborts this upload."""
     return f"upload_lock:{upload_id}"
 
 

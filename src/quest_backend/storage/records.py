@@ -1,24 +1,29 @@
 """What Valkey knows of uploads. Keys, types and lifetimes: docs/state.md."""
 
 import asyncio
+import contextlib
+import random
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from quest_backend import tasks
 from quest_backend.clock import Clock
 from quest_backend.fleet.sessions import Session
 from quest_backend.protocol.payloads import UploadState
 from quest_backend.protocol.recordings import FileType, PartPlan, key_of
 from quest_backend.state import keys
 from quest_backend.state.sessions import SessionStore
-from quest_backend.state.valkey import Valkey
+from quest_backend.state.valkey import StoreUnavailable, Valkey
 from quest_backend.state.versions import check
 
-# Longer than any call to the object store: a lock outlives its owner's last word.
-_LOCK_S = 150
+# Renewed while it is held. What a dead server leaves, or an outage (a Valkey that hung does what was
+# sent meanwhile), is gone before who waits for it gives up.
+_LOCK_S = 15.0
 _LOCK_WAIT_S = 30.0
+_LOCK_POLL_S = 0.1
 # Past this the owner is read from the objects themselves.
 FOLDER_TTL_S = 30 * 24 * 3600
 _DAY_S = 24 * 3600
@@ -206,16 +211,25 @@ class UploadRecords:
             UploadBusy: somebody else has been at it for 30 seconds.
         """
         key, owner = keys.upload_lock(upload_id), secrets.token_hex(8)
-        client = self._valkey.client
+        client, ttl_ms = self._valkey.client, int(_LOCK_S * 1000)
         deadline = self._clock.monotonic() + _LOCK_WAIT_S
-        while not await self._valkey.call(client.set(key, owner, nx=True, ex=_LOCK_S)):
+        while not await self._valkey.call(client.set(key, owner, nx=True, px=ttl_ms)):
             if self._clock.monotonic() > deadline:
                 raise UploadBusy(upload_id)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_LOCK_POLL_S * random.uniform(0.5, 1))  # noqa: S311 - jitter
+        renewing = asyncio.get_running_loop().create_task(self._renew(key, owner, ttl_ms))
         try:
             yield
         finally:
-            await self._valkey.script("unlock_upload", key=key, owner=owner)
+            await tasks.end([renewing])
+            await self._valkey.script("keep_upload_lock", key=key, owner=owner, ttl_ms=0)
+
+    async def _renew(self, key: str, owner: str, ttl_ms: int) -> None:
+        while True:
+            await asyncio.sleep(ttl_ms / 1000 / 3)
+            # What the owner does next meets the same outage.
+            with contextlib.suppress(StoreUnavailable):
+                await self._valkey.script("keep_upload_lock", key=key, owner=owner, ttl_ms=ttl_ms)
 
     async def claim_poll(self, upload_id: str, lifetime_s: float) -> bool:
         """Whether this node is the one that looks after the upload for ``lifetime_s``."""

@@ -11,6 +11,7 @@ class Refusal(Enum):
     NOT_FOUND = 404
     CONFLICT = 409
     TOO_LARGE = 413
+    BUSY = 503  # nothing is wrong; the same request later
 
 
 class UploadRefused(Exception):  # noqa: N818 - an answer, not a fault

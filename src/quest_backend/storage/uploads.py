@@ -160,7 +160,7 @@ class Uploads:
                 return record
             # The same headset asked twice at once; the other request was first.
             await self.store.abort(draft.key, upload_id)
-        raise UploadRefused(Refusal.CONFLICT, "This file is being started elsewhere; try again")
+        raise UploadRefused(Refusal.BUSY, "This file is being started elsewhere; try again")
 
     async def _replace(self, old: UploadRecord | None, before: str, record: UploadRecord) -> bool:
         """Put ``record`` in the place of ``before``, which was read as ``old``; False if beaten."""
@@ -191,7 +191,7 @@ class Uploads:
             old = await self.records.load(before) if before else None
             if await self._replace(old, before, record):
                 return record
-        raise UploadRefused(Refusal.CONFLICT, "This file is being started elsewhere; try again")
+        raise UploadRefused(Refusal.BUSY, "This file is being started elsewhere; try again")
 
     async def give_up(self, record: UploadRecord) -> None:
         """This upload has failed, and the store has nothing of it."""
@@ -382,7 +382,7 @@ class Uploads:
                 yield
         except UploadBusy:
             raise UploadRefused(
-                Refusal.CONFLICT, "This upload is being completed or aborted; try again"
+                Refusal.BUSY, "This upload is being completed or aborted; try again"
             ) from None
 
 
