@@ -169,6 +169,27 @@ async def test_a_stop_right_after_a_start_is_not_lost(server: Server) -> None:
         await quest.gets(catalogue.ON_TABLET_STOP_RECORDING)
 
 
+async def test_a_command_that_is_not_followed_is_told_again_but_not_for_ever(
+    server: Server,
+) -> None:
+    async with headset(server) as quest, headset(server) as broken, tablet(server) as operator:
+        for one in (quest, broken):
+            await operator.call(catalogue.TABLET_START_RECORDING, one.identity)
+            await one.send(catalogue.HEADSET_RECORDING_STATE, one is broken)
+        # "No" was said of itself: it cannot, and is left alone. "Yes" is what was asked.
+        await operator.call(catalogue.TABLET_STOP_RECORDING, broken.identity)
+        await asyncio.sleep(6)
+        assert len(quest.seen(catalogue.ON_TABLET_START_RECORDING)) == 1
+        assert len(broken.seen(catalogue.ON_TABLET_STOP_RECORDING)) in (2, 3)
+        await asyncio.sleep(12)
+        assert len(broken.seen(catalogue.ON_TABLET_STOP_RECORDING)) == 6
+        await broken.send(catalogue.HEADSET_RECORDING_STATE, False)
+        again = await operator.call(catalogue.TABLET_STOP_RECORDING, broken.identity)
+        assert again["success"]
+        await asyncio.sleep(5)
+        assert len(broken.seen(catalogue.ON_TABLET_STOP_RECORDING)) == 6
+
+
 async def test_metadata_reaches_only_what_the_tablet_may_control(server: Server) -> None:
     async with (
         headset(server) as mine, headset(server) as theirs,
@@ -379,6 +400,24 @@ async def test_a_headset_that_stays_away_loses_its_place(server: Server) -> None
             catalogue.TABLET_GET_SESSION, catalogue.ON_SESSION_STATUS, session
         )
         assert status["deviceStatuses"][0]["isRecording"] is False
+        async with headset(server, quest.identity) as back:
+            # Nobody asks for what it records still; the next start takes it in again.
+            await back.send(catalogue.HEADSET_RECORDING_STATE, True)
+            await back.gets(catalogue.ON_TABLET_STOP_RECORDING)
+            await back.send(catalogue.HEADSET_RECORDING_STATE, False)
+            await back.settled()
+            await operator.ask(
+                catalogue.TABLET_START_SESSION, catalogue.ON_SESSION_STARTED, session
+            )
+            await back.gets(catalogue.ON_TABLET_START_RECORDING)
+            await back.send(catalogue.HEADSET_RECORDING_STATE, True)
+            await back.settled()
+            status = await operator.ask(
+                catalogue.TABLET_GET_SESSION, catalogue.ON_SESSION_STATUS, session
+            )
+            assert status["deviceStatuses"][0]["isRecording"] is True
+            await operator.ask(catalogue.TABLET_END_SESSION, catalogue.ON_SESSION_ENDED, session)
+            await back.gets(catalogue.ON_TABLET_STOP_RECORDING)
 
 
 async def test_snapshot_and_updates_equal_a_fresh_snapshot(server: Server) -> None:

@@ -228,7 +228,7 @@ async def test_a_stop_that_was_not_answered_is_remembered(store_url: str) -> Non
     async with opened(store_url) as store:
         await store.fleet.identify("Q1", "old")
         await store.fleet.report_recording("Q1", "old", True)
-        await store.fleet.mark_commanded(["Q1"], "stop")
+        await store.fleet.command(["Q1"], "stop")
         await store.fleet.report_recording("Q1", "old", True)  # said before the stop arrived
         await store.fleet.headset_gone("Q1", "old")
         assert (await store.fleet.identify("Q1", "new")).commanded == "stop"
@@ -240,7 +240,7 @@ async def test_a_stop_that_was_not_answered_is_remembered(store_url: str) -> Non
 async def test_a_start_that_was_not_answered_goes_with_its_connection(store_url: str) -> None:
     async with opened(store_url) as store:
         await store.fleet.identify("Q1", "old")
-        await store.fleet.mark_commanded(["Q1"], "start")
+        await store.fleet.command(["Q1"], "start")
         await store.fleet.headset_gone("Q1", "old")
         assert (await store.fleet.identify("Q1", "new")).commanded == ""
 
@@ -257,6 +257,50 @@ async def test_who_records_when_its_session_ends_is_to_stop_whichever_socket_it_
         assert pending is not None
         await store.sessions.save(pending, advance(pending, Action.END, "2026-02-06T14:30:52.000Z"))
         assert (await store.fleet.identify("Q1", "new")).commanded == "stop"
+
+
+async def test_what_a_sessions_headsets_are_told_is_committed_with_it(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "t")
+        for device_id in ("Q1", "Q2", "Q3"):
+            await store.fleet.identify(device_id, device_id.lower())
+        await store.sessions.create("s", "T1", ["Q1", "Q2"], {})
+        pending = await store.sessions.load("s")
+        assert pending is not None
+        started = advance(pending, Action.START, Clock().iso())
+        # Q2 does it already; Q3 is in no session of theirs.
+        saved = await store.sessions.save(pending, started, "start", ["Q1", "Q3"])
+        assert saved is not None
+        assert [(d.device_id, d.commanded) for d in saved.told] == [("Q1", "start")]
+        now = await store.fleet.read(["Q1", "Q2", "Q3"])
+        assert [now[one].commanded for one in ("Q1", "Q2", "Q3")] == ["start", "", ""]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_headset_that_is_back_after_its_grace_is_in_again_with_the_next_start(
+    store_url: str, taken: bool
+) -> None:
+    clock = SetClock()
+    async with opened(store_url, clock) as store:
+        await store.fleet.tablet_here("T1", "t")
+        await store.fleet.tablet_here("T2", "other")
+        await store.fleet.identify("Q1", "old")
+        await store.sessions.create("s", "T1", ["Q1"], {})
+        await store.fleet.headset_gone("Q1", "old")
+        clock.ms += 3_600_000
+        await store.fleet.headset_expired("Q1")
+        back = await store.fleet.identify("Q1", "new")
+        assert (back.session_id, back.locked_by, back.commanded) == ("", "", "stop")
+        if taken:
+            await store.fleet.lock("T2", ["Q1"])
+        pending = await store.sessions.load("s")
+        assert pending is not None
+        started = advance(pending, Action.START, clock.iso())
+        saved = await store.sessions.save(pending, started, "start", ["Q1"])
+        assert saved is not None
+        assert [d.device_id for d in saved.told] == ([] if taken else ["Q1"])
+        now = (await store.fleet.read(["Q1"]))["Q1"]
+        assert (now.session_id, now.locked_by) == (("", "other") if taken else ("s", "t"))
 
 
 async def test_each_death_of_a_node_is_seen_to_once(store_url: str) -> None:

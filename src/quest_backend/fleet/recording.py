@@ -12,6 +12,9 @@ class Command(StrEnum):
     STOP = "stop"
 
 
+_COMMANDS = frozenset(Command)
+
+
 class Outcome(StrEnum):
     """What becomes of a request to start or stop one device."""
 
@@ -37,6 +40,17 @@ def decide(device: Device | None, tablet_socket: str, command: Command) -> Outco
     if not may_control(device, tablet_socket):
         return Outcome.DENIED
     return Outcome.SEND if needs(device, command) else Outcome.ALREADY
+
+
+def ignores(device: Device, said_recording: bool | None) -> bool:
+    """Whether the headset was told something and, as far as is known, does the opposite.
+
+    ``said_recording``: what it last said itself on this connection, if it did.
+    """
+    if device.commanded not in _COMMANDS:
+        return False
+    recording = device.is_recording if said_recording is None else said_recording
+    return recording != (device.commanded == Command.START)
 
 
 def needs(device: Device, command: Command) -> bool:

@@ -138,7 +138,9 @@ class Liveness:
     async def _report_again(self, connection: Connection) -> None:
         known = self._hub.view.devices.get(connection.device_id)
         said = connection.said_recording
-        if known is not None and said is not None and said != known.is_recording:
+        if known is None or said is None:
+            return
+        if said != known.is_recording or known.commanded:
             await self._recording.report(connection, said)
 
     async def _reconcile_tablets(self) -> None:

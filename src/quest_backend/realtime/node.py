@@ -93,6 +93,7 @@ class Node:
         self._loops = [
             loop.create_task(self.liveness.keep_alive(), name="heartbeat"),
             loop.create_task(self.peers.keep_reading(), name="changes"),
+            loop.create_task(self.recording.keep_telling(), name="commands"),
             loop.create_task(self.presence.keep_graces(), name="graces"),
             loop.create_task(self.presence.clean_up(), name="cleanup"),
             loop.create_task(self.telemetry.keep_flushing(), name="telemetry"),

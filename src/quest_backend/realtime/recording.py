@@ -1,10 +1,14 @@
 """Starting and stopping headsets, and what they say of it."""
 
+import asyncio
+import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import structlog
+
 from quest_backend.fleet.devices import Device
-from quest_backend.fleet.recording import Command, Outcome, decide, may_control, needs
+from quest_backend.fleet.recording import Command, Outcome, decide, ignores, may_control, needs
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode
 from quest_backend.realtime import reach
@@ -12,6 +16,11 @@ from quest_backend.realtime.connections import Connection, device_room
 from quest_backend.realtime.gateway import Refused, handles
 from quest_backend.realtime.hub import Hub
 
+log = structlog.get_logger()
+
+# What a headset has not done after this is said again, so many times: it may not be able to.
+_AGAIN_S = 2.0
+_TIMES_AGAIN = 5
 _EVENTS = {
     Command.START: catalogue.ON_TABLET_START_RECORDING,
     Command.STOP: catalogue.ON_TABLET_STOP_RECORDING,
@@ -28,8 +37,34 @@ class Recording:
         """Tell headsets to start or stop, and remember that they were told."""
         if not devices:
             return
-        await self._hub.store.mark_commanded([d.device_id for d in devices], command.value)
+        ids = [device.device_id for device in devices]
+        self._hub.committed(await self._hub.store.command(ids, command.value))
+        await self.tell(devices, command)
+
+    async def tell(self, devices: Sequence[Device], command: Command) -> None:
+        """Tell headsets what is committed. One that is not reached is told again."""
         await reach.headsets(self._hub, devices, _EVENTS[command])
+
+    async def keep_telling(self) -> None:
+        """For ever: tell this node's headsets again what they were told and do not do.
+
+        A command is committed before it is sent; the server that sent it may be dead, or Valkey may
+        have gone away between the two.
+        """
+        hub, told = self._hub, dict[tuple[str, str], int]()
+        while True:
+            await asyncio.sleep(_AGAIN_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            before, told = told, {}
+            for device_id in hub.connections.headsets():
+                device, its = hub.view.devices.get(device_id), hub.connections.headset(device_id)
+                if device is None or its is None or not ignores(device, its.said_recording):
+                    continue
+                order = (its.sid, device.commanded)
+                told[order] = before.get(order, 0) + 1
+                # Only then has it had the time to do it.
+                if 1 < told[order] <= 1 + _TIMES_AGAIN:
+                    hub.outbox.send(its, _EVENTS[Command(device.commanded)])
+                    log.info("headset_told_again", device=device_id, command=device.commanded)
 
     async def stop_recording_ones(self, devices: Sequence[Device]) -> None:
         """Stop those that record, or were just told to."""

@@ -1,10 +1,12 @@
 """Capture sessions: created by a tablet, recorded on many headsets at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import structlog
 
+from quest_backend.fleet.devices import Device
 from quest_backend.fleet.recording import Command, needs
 from quest_backend.fleet.sessions import (
     Action,
@@ -25,6 +27,11 @@ from quest_backend.realtime.recording import Recording
 log = structlog.get_logger()
 
 _COMMIT_TRIES = 5
+_COMMANDS = {
+    Action.START: Command.START,
+    Action.PAUSE: Command.STOP,
+    Action.END: Command.STOP,
+}
 _FOLLOWING = {("completed", True): Action.UPLOAD, ("uploading", False): Action.UPLOADED}
 
 
@@ -91,15 +98,15 @@ class Sessions:
 
     async def _act(self, connection: Connection, session_id: str, action: Action) -> None:
         try:
-            session = await self._advance(session_id, action, connection.identity)
+            session, told = await self._advance(session_id, action, connection.identity)
         except SessionRefused as refusal:
             self._refuse(connection, str(refusal), sessionId=session_id)
             return
         self._hub.audit.note(connection.identity, f"session.{action}", session_id)
+        await self._recording.tell(told, _COMMANDS[action])
         if action is Action.START:
-            await self._started(connection, session)
+            self._started(connection, session, told)
         elif action is Action.PAUSE:
-            await self._command(session, Command.STOP)
             self._hub.outbox.send(
                 connection, catalogue.ON_SESSION_PAUSED, {"sessionId": session_id}
             )
@@ -109,9 +116,10 @@ class Sessions:
     async def end_for(self, session_id: str) -> None:
         """End a session whose tablet does not come back. Nothing happens to an ended one."""
         try:
-            ended = await self._advance(session_id, Action.END, None)
+            ended, told = await self._advance(session_id, Action.END, None)
         except SessionRefused:
             return
+        await self._recording.tell(told, Command.STOP)
         self._hub.audit.note("server", "session.end", session_id, "its tablet did not come back")
         await self._ended(ended)
 
@@ -140,8 +148,12 @@ class Sessions:
                 return
         raise SessionRefused("Session is changing; try again", session_id)
 
-    async def _advance(self, session_id: str, action: Action, identity: str | None) -> Session:
+    async def _advance(
+        self, session_id: str, action: Action, identity: str | None
+    ) -> tuple[Session, Sequence[Device]]:
         """Read, decide, commit; again when somebody else committed in between.
+
+        The session, and its devices that have to be told: what they are to do is committed with it.
 
         Raises:
             SessionRefused: no such session, not this tablet's, or not in this state.
@@ -154,24 +166,18 @@ class Sessions:
             if identity is not None and before.tablet_identity != identity:
                 raise SessionRefused("Not authorized", session_id)
             after = advance(before, action, hub.clock.iso())
-            freed = await hub.sessions.save(before, after)
-            if freed is not None:
-                hub.committed(freed)
-                return after
+            command = _COMMANDS[action]
+            devices = await hub.store.read(before.device_ids)
+            needing = [d.device_id for d in devices.values() if needs(d, command)]
+            saved = await hub.sessions.save(before, after, command, needing)
+            if saved is not None:
+                hub.committed(saved.devices)
+                return after, saved.told
         raise SessionRefused("Session is changing; try again", session_id)
 
-    async def _command(self, session: Session, command: Command) -> None:
-        devices = await self._hub.store.read(session.device_ids)
-        mine = [
-            device
-            for device in devices.values()
-            # Once a device has moved on to another session, this one leaves it alone.
-            if device.is_online and device.session_id in ("", session.session_id)
-        ]
-        await self._recording.send([d for d in mine if needs(d, command)], command)
-
-    async def _started(self, connection: Connection, session: Session) -> None:
-        await self._command(session, Command.START)
+    def _started(self, connection: Connection, session: Session, told: Sequence[Device]) -> None:
+        for device in told:
+            self._hub.connections.watch(connection.identity, device.device_id)
         log.info("session_started", session=session.session_id)
         self._hub.outbox.send(
             connection,
@@ -181,7 +187,6 @@ class Sessions:
 
     async def _ended(self, session: Session) -> None:
         hub = self._hub
-        await self._command(session, Command.STOP)
         devices = await hub.store.read(session.device_ids)
         await reach.headsets(
             hub, devices.values(), catalogue.ON_SESSION_ENDED, {"sessionId": session.session_id}

@@ -169,8 +169,8 @@ class SimulatedClient:
         """
         refusal = event.failure or catalogue.ERROR
         answers = {one.name: self._waits_for(one) for one in (reply, refusal)}
-        await self.send(event, *args)
         try:
+            await self.send(event, *args)
             done, _ = await asyncio.wait(
                 answers.values(), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )

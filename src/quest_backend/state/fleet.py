@@ -158,12 +158,10 @@ class FleetStore:
                 loaded.append((device, orjson.loads(text) if text else None))
         return loaded
 
-    async def mark_commanded(self, device_ids: Iterable[str], command: str) -> None:
-        """Remember the command each headset was sent, until it says what it does."""
-        pipe = self._valkey.client.pipeline(transaction=False)
-        for device_id in device_ids:
-            pipe.hset(keys.device(device_id), "commanded", command)
-        await self._valkey.call(pipe.execute())
+    async def command(self, device_ids: Sequence[str], command: str) -> list[Device]:
+        """Remember the command each headset is sent, until it says what it does."""
+        rows = await self._run("command", ids=list(device_ids), command=command)
+        return [device_of(row) for row in rows]
 
     async def lock(
         self, identity: str, device_ids: Sequence[str]

@@ -1,6 +1,7 @@
 """Capture sessions in Valkey."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import orjson
@@ -34,6 +35,14 @@ def session_of(fields: dict[str, str]) -> Session:
         locks_taken=tuple(orjson.loads(fields.get("locksTaken") or "[]")),
         revision=int(fields.get("rev", 0)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A session's commit: its devices that changed, and those of them that have to be told."""
+
+    devices: tuple[Device, ...]
+    told: tuple[Device, ...]
 
 
 class SessionStore:
@@ -73,10 +82,17 @@ class SessionStore:
             check("session", fields)
         return session_of(fields) if fields else None
 
-    async def save(self, before: Session, after: Session) -> list[Device] | None:
+    async def save(
+        self, before: Session, after: Session, command: str = "", needing: Sequence[str] = ()
+    ) -> Saved | None:
         """Commit ``after`` if Valkey still has ``before``; else None.
 
-        The devices a closed session lets go, as committed.
+        Args:
+            before: the session as it was read.
+            after: as it is to be.
+            command: what its devices are told with it, '' for nothing. A start takes those in again
+                that were missed for longer than their grace, and are free.
+            needing: ids of the devices that are not in the state which ``command`` wants.
         """
         answer = await self._valkey.script(
             "save_session",
@@ -88,9 +104,15 @@ class SessionStore:
             ended_at=after.ended_at,
             ids=list(after.device_ids),
             close=is_open(before) and not is_open(after),
+            command=command,
+            needing=list(needing),
             now=self._clock.iso(),
         )
-        return [device_of(row) for row in answer[1]] if answer else None
+        if not answer:
+            return None
+        _, rows, told = answer
+        devices = tuple(device_of(row) for row in rows)
+        return Saved(devices, tuple(d for d in devices if d.device_id in told))
 
     async def discard(self, session_id: str) -> str:
         """Mark a session as not to be used; when it was first marked."""

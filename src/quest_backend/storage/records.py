@@ -19,8 +19,8 @@ from quest_backend.state.sessions import SessionStore
 from quest_backend.state.valkey import StoreUnavailable, Valkey
 from quest_backend.state.versions import check
 
-# Renewed while it is held. What a dead server leaves, or an outage (a Valkey that hung does what was
-# sent meanwhile), is gone before who waits for it gives up.
+# Renewed while it is held. What a dead server leaves, or an outage (a Valkey that hung does what it
+# was sent meanwhile), is gone before who waits for it gives up.
 _LOCK_S = 15.0
 _LOCK_WAIT_S = 30.0
 _LOCK_POLL_S = 0.1

@@ -23,6 +23,11 @@ local function touch(id, ...)
   redis.call('EXPIRE', key, a.device_ttl)
 end
 
+-- What a headset is told, until it says that it does so: whoever holds its socket tells it again.
+local function command(id, what)
+  touch(id, 'commanded', what)
+end
+
 -- A device as committed: {id, name, session, field, value, ...}
 local function row(id)
   local fields = redis.call('HGETALL', 'device:' .. id)

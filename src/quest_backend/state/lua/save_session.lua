@@ -1,4 +1,5 @@
--- Commit a session's next state, if it is still the one that was read. {} or {1, rows of freed devices}
+-- Commit a session's next state, if it is still the one that was read, and what its devices are told.
+-- {} or {1, rows of changed devices, ids of those that are told a.command}
 local key = 'session:' .. a.session
 if redis.call('HGET', key, 'rev') ~= tostring(a.expected) then return {} end
 redis.call('HSET', key, 'status', a.status, 'rev', tostring(a.expected + 1))
@@ -6,20 +7,34 @@ if a.started_at ~= '' then redis.call('HSET', key, 'startedAt', a.started_at) en
 if a.ended_at ~= '' then redis.call('HSET', key, 'endedAt', a.ended_at) end
 redis.call('EXPIRE', key, a.session_ttl)
 redis.call('EXPIRE', 'session_devices:' .. a.session, a.session_ttl)
-local freed = {}
+if a.command == 'start' then
+  -- Back after its grace, and nobody else's meanwhile: it is in again.
+  local socket = lead(a.identity)
+  for _, id in ipairs(a.ids) do
+    local state = not redis.call('GET', 'device_session:' .. id) and availability(id, socket)
+    if state == 'free' or state == 'mine' then
+      redis.call('SET', 'device_session:' .. id, a.session, 'EX', a.session_ttl)
+      if state == 'free' then take(id, socket) else touch(id) end
+    end
+  end
+end
+local told = {}
+for _, id in ipairs(a.needing) do
+  if online(id) and redis.call('GET', 'device_session:' .. id) == a.session then
+    command(id, a.command)
+    told[#told + 1] = id
+  end
+end
 if a.close then
   redis.call('SREM', 'tablet_sessions:' .. a.identity, a.session)
   for _, id in ipairs(a.ids) do
     if redis.call('GET', 'device_session:' .. id) == a.session then
       -- It may still be recording out there, or connect anew before its stop arrives: it is told then.
-      if not online(id) or redis.call('HGET', 'device:' .. id, 'isRecording') == '1' then
-        redis.call('HSET', 'device:' .. id, 'commanded', 'stop')
-      end
+      if not online(id) or redis.call('HGET', 'device:' .. id, 'isRecording') == '1' then command(id, 'stop') end
       redis.call('DEL', 'device_session:' .. id)
       -- Lost in a session that is over: nothing to come back to.
       if redis.call('ZREM', 'grace:headsets', id) == 1 and not online(id) then free(id) else touch(id) end
-      freed[#freed + 1] = id
     end
   end
 end
-return {1, rows(freed)}
+return {1, rows(touched), told}
