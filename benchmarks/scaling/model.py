@@ -15,6 +15,7 @@ from scaling.units import Units
 # A list that is older than this misleads whoever looks at it.
 _LISTS_TOO_LATE_S = 5.0
 _GIB = 2**30
+_SECONDS_PER_DAY = 86_400
 _MONTH_HOURS = 730
 _MOST_NODES = 1 << 20
 _CHUNK, _MAX_PARTS = 10 * 2**20, 10_000
@@ -184,6 +185,7 @@ class Needs:
     lists: Lists
     dashboard_messages_per_s: float
     s3_writes_per_s: float
+    recordings_per_day: float
     s3_writes_per_month: float
     s3_reads_per_month: float
     stored_gib_per_month: float
@@ -266,6 +268,7 @@ def needs(units: Units, given: Assumptions, headsets: int) -> Needs:
         lists=lists(units, fleet, headsets, nodes),
         dashboard_messages_per_s=telemetry,
         s3_writes_per_s=takes_per_s * writes,
+        recordings_per_day=takes * 12 / 365,
         s3_writes_per_month=takes * writes,
         s3_reads_per_month=takes * units.qa_get_requests,
         stored_gib_per_month=stored,
@@ -323,4 +326,9 @@ def _broken(given: Assumptions, needs: Needs, *, fits: bool) -> list[str]:
         )
     if needs.s3_writes_per_s > sizing.s3_writes_per_s_and_prefix:
         found.append(f"{needs.s3_writes_per_s:,.0f} writes a second go to one prefix of S3")
+    if needs.recordings_per_day > _SECONDS_PER_DAY:
+        found.append(
+            f"{needs.recordings_per_day:,.0f} recordings a day go to one bucket, whose keys have "
+            f"{_SECONDS_PER_DAY:,}: one for each second"
+        )
     return found

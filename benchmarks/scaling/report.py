@@ -172,6 +172,7 @@ def fleets(found: list[Needs]) -> Iterator[str]:
         row("telemetry messages to each dashboard, a second",
             (_amount(one.dashboard_messages_per_s) for one in found)),
         row("S3 writes a second", (_amount(one.s3_writes_per_s) for one in found)),
+        row("recordings a day", (_amount(one.recordings_per_day) for one in found)),
         row("S3 writes, million a month",
             (f"{one.s3_writes_per_month / 1e6:,.1f}" for one in found)),
         row("recorded, TiB a month",

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -647,3 +647,30 @@ async def test_sessions_with_uploads_come_in_pages(server: Server) -> None:
         assert (await viewer.get("/api/uploads", params={"cursor": "none"})).status_code == 400
         assert (await viewer.get("/api/uploads", params={"sessionId": "none"})).status_code == 404
         assert (await stranger.get("/api/uploads")).status_code == 403
+
+
+def moment_of(folder: str) -> datetime:
+    return datetime.strptime(folder, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+
+
+async def test_a_second_whose_next_five_minutes_are_full_gets_a_later_one(server: Server) -> None:
+    timestamp = new_time()
+    begin = moment_of(timestamp)
+    async with quest(server) as busy, quest(server) as http, quest(server) as other:
+        gate = asyncio.Semaphore(16)
+
+        async def take(second: int) -> dict[str, Any]:
+            async with gate:
+                asked = begin + timedelta(seconds=second)
+                return await start(busy, f"{asked:%Y%m%d_%H%M%S}", 1)
+
+        await asyncio.gather(*(take(second) for second in range(300)))
+        mine = await start(http, timestamp, 1)
+        theirs = await start(other, timestamp, 1)
+        folders = [one["s3Key"].split("/")[1] for one in (mine, theirs)]
+        moments = [moment_of(one) for one in folders]
+        assert timedelta(seconds=300) <= moments[0] - begin < timedelta(seconds=600)
+        assert moments[1] - moments[0] == timedelta(seconds=1)
+        # Its data goes into the same folder.
+        data = await start(http, timestamp, 1, "data")
+        assert data["s3Key"].split("/")[1] == folders[0]

@@ -69,6 +69,14 @@ async def test_what_the_bucket_holds_is_taken_unless_it_is_ones_own(store_url: s
         assert await records.reserve("Q3", STAMP, seconds, known) is None
 
 
+async def test_full_spans_are_remembered(store_url: str) -> None:
+    async with opened(store_url) as (records, _, _):
+        assert await records.full_spans([]) == set()
+        await records.mark_full("20260206_143500")
+        spans = ["20260206_143000", "20260206_143500"]
+        assert await records.full_spans(spans) == {"20260206_143500"}
+
+
 async def test_of_two_starts_of_one_file_one_wins(store_url: str) -> None:
     async with opened(store_url) as (records, _, _):
         won = await asyncio.gather(

@@ -90,6 +90,23 @@ def following(folder: str, count: int) -> list[str]:
     ]
 
 
+def spans_after(folder: str, seconds: int, count: int) -> list[str]:
+    """Starts of the ``count`` spans of ``seconds`` that go on where the first from ``folder`` ends.
+
+    They are the same for every folder: ``seconds`` divides a day, and they count from midnight.
+    """
+    began = datetime.strptime(folder, _FOLDER_FORMAT).replace(tzinfo=UTC)
+    since_midnight = began.hour * 3600 + began.minute * 60 + began.second
+    try:
+        first = began + timedelta(seconds=seconds - since_midnight % seconds)
+        return [
+            f"{first + timedelta(seconds=seconds * number):{_FOLDER_FORMAT}}"
+            for number in range(count)
+        ]
+    except OverflowError:  # the end of the calendar
+        return []
+
+
 @dataclass(frozen=True, slots=True)
 class PartPlan:
     """How a file is cut: ``parts`` parts of ``chunk_bytes``, the last one shorter or as long."""

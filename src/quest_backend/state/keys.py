@@ -136,6 +136,11 @@ def session_uploads(session_id: str) -> str:
     return f"session_uploads:{session_id}"
 
 
+def upload_span(start: str) -> str:
+    """String, 24 h: each of the folders of 300 s from ``start`` is somebody's."""
+    return f"upload_span:{start}"
+
+
 def upload_place(device_id: str, asked: str) -> str:
     """String, 30 days: the folder that this device's recording of this second was given."""
     return f"upload_place:{device_id}:{asked}"

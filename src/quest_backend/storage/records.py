@@ -100,6 +100,19 @@ class UploadRecords:
         )
         return str(answer[0]) if answer else None
 
+    async def full_spans(self, spans: Sequence[str]) -> set[str]:
+        """Those whose folders are all somebody's."""
+        if not spans:
+            return set()
+        marks = await self._valkey.call(
+            self._valkey.client.mget([keys.upload_span(span) for span in spans])
+        )
+        return {span for span, mark in zip(spans, marks, strict=True) if mark}
+
+    async def mark_full(self, span: str) -> None:
+        """All folders of this span are somebody's."""
+        await self._valkey.call(self._valkey.client.set(keys.upload_span(span), "1", ex=_DAY_S))
+
     async def place_of(self, device_id: str, asked: str) -> str | None:
         """The folder that was given before, or None."""
         found = await self._valkey.call(

@@ -14,6 +14,7 @@ from quest_backend.protocol.recordings import (
     key_of,
     parse_key,
     plan,
+    spans_after,
 )
 from quest_backend.storage.checks import (
     Algorithm,
@@ -107,6 +108,15 @@ def test_the_following_seconds_cross_days_and_years() -> None:
         "20251231_235959", "20260101_000000", "20260101_000001",
     ]  # fmt: skip
     assert following("99991231_235959", 3) == ["99991231_235959"]
+
+
+def test_spans_go_on_where_the_first_seconds_end_and_are_the_same_for_all() -> None:
+    spans = spans_after("20251231_235731", 300, 3)
+    assert spans == ["20260101_000000", "20260101_000500", "20260101_001000"]
+    assert spans == spans_after("20251231_235500", 300, 3)
+    # Nothing between the seconds after the asked one and the first span.
+    assert spans[0] in following("20251231_235731", 300)
+    assert spans_after("99991231_235731", 300, 3) == []
 
 
 @given(st.text(max_size=40))
