@@ -276,6 +276,56 @@ async def test_what_a_sessions_headsets_are_told_is_committed_with_it(store_url:
         assert [now[one].commanded for one in ("Q1", "Q2", "Q3")] == ["start", "", ""]
 
 
+async def test_a_session_gives_back_what_it_locked_in_the_step_that_ends_it(
+    store_url: str,
+) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "t")
+        for device_id in ("Q1", "Q2"):
+            await store.fleet.identify(device_id, device_id.lower())
+        await store.fleet.lock("T1", ["Q1"])
+        await store.sessions.create("s", "T1", ["Q1", "Q2"], {})
+        pending = await store.sessions.load("s")
+        assert pending is not None
+        saved = await store.sessions.save(pending, advance(pending, Action.END, Clock().iso()))
+        assert saved is not None
+        assert {d.device_id: d.locked_by for d in saved.devices} == {"Q1": "t", "Q2": ""}
+        assert await store.fleet.held("t") == ["Q1"]
+
+
+async def test_who_is_away_at_a_start_is_not_to_stop_any_more(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "t")
+        await store.fleet.identify("Q1", "old")
+        await store.sessions.create("s", "T1", ["Q1"], {})
+        await store.fleet.report_recording("Q1", "old", True)
+        await store.fleet.command(["Q1"], "stop")  # of a pause, and lost
+        await store.fleet.headset_gone("Q1", "old")
+        pending = await store.sessions.load("s")
+        assert pending is not None
+        started = advance(pending, Action.START, Clock().iso())
+        saved = await store.sessions.save(pending, started, "start", ["Q1"])
+        assert saved is not None
+        assert saved.told == ()
+        assert (await store.fleet.identify("Q1", "new")).commanded == "start"
+
+
+async def test_a_headset_is_not_told_what_its_session_does_not_say_any_more(
+    store_url: str,
+) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.tablet_here("T1", "t")
+        await store.fleet.identify("Q1", "q")
+        await store.sessions.create("s", "T1", ["Q1"], {})
+        device = (await store.fleet.read(["Q1"]))["Q1"]
+        assert await store.fleet.command_as_read(device, "paused", "stop") is None
+        told = await store.fleet.command_as_read(device, "pending", "stop")
+        assert told is not None
+        assert told.commanded == "stop"
+        # Nor when it was told something else meanwhile.
+        assert await store.fleet.command_as_read(device, "pending", "start") is None
+
+
 @pytest.mark.parametrize("taken", [False, True])
 async def test_a_headset_that_is_back_after_its_grace_is_in_again_with_the_next_start(
     store_url: str, taken: bool

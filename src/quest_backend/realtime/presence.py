@@ -96,27 +96,38 @@ class Presence:
         # For as long as it is the headset's socket: nobody else would, once the store is back.
         while self._hub.connections.headset(device_id) is connection:
             try:
-                await self._step(connection, device_id, commanded)
+                if await self._step(connection, device_id, commanded):
+                    return
             except StoreUnavailable:
-                await asyncio.sleep(_STEP_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            else:
-                return
+                pass
+            await asyncio.sleep(_STEP_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
-    async def _step(self, connection: Connection, device_id: str, commanded: str) -> None:
+    async def _step(self, connection: Connection, device_id: str, commanded: str) -> bool:
+        """Whether it is in step, or not this socket's any more; False: look again."""
         hub = self._hub
         device = (await hub.store.read([device_id])).get(device_id)
         if device is None or device.socket_id != connection.sid:
-            return
+            return True
         session = next(iter(await hub.sessions.known([device.session_id])), None)
         reported = connection.heard_recording.is_set()
         may_record = device.is_recording or not reported
-        if session is not None and session.status == "recording":
-            if not (reported and device.is_recording):
-                await self._recording.send([device], Command.START)
+        status = session.status if session is not None else ""
+        if status == "recording":
+            if reported and device.is_recording:
+                return True
+            command = Command.START
         elif may_record and (
-            session.status == "paused" if session else Command.STOP in (commanded, device.commanded)
+            status == "paused" if session else Command.STOP in (commanded, device.commanded)
         ):
-            await self._recording.send([device], Command.STOP)
+            command = Command.STOP
+        else:
+            return True
+        told = await hub.store.command_as_read(device, status, command)
+        if told is None:
+            return False
+        hub.committed([told])
+        await self._recording.tell([told], command)
+        return True
 
     async def opened(self, connection: Connection) -> None:
         """A socket opened: a tablet gets back what it held; everyone gets the lists."""

@@ -1,12 +1,10 @@
 """Capture sessions: created by a tablet, recorded on many headsets at once."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import structlog
 
-from quest_backend.fleet.devices import Device
 from quest_backend.fleet.recording import Command, needs
 from quest_backend.fleet.sessions import (
     Action,
@@ -23,6 +21,7 @@ from quest_backend.realtime.connections import Connection
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import Recording
+from quest_backend.state.sessions import Saved
 
 log = structlog.get_logger()
 
@@ -98,30 +97,31 @@ class Sessions:
 
     async def _act(self, connection: Connection, session_id: str, action: Action) -> None:
         try:
-            session, told = await self._advance(session_id, action, connection.identity)
+            session, saved = await self._advance(session_id, action, connection.identity)
         except SessionRefused as refusal:
             self._refuse(connection, str(refusal), sessionId=session_id)
             return
         self._hub.audit.note(connection.identity, f"session.{action}", session_id)
-        await self._recording.tell(told, _COMMANDS[action])
+        await self._recording.tell(saved.told, _COMMANDS[action])
         if action is Action.START:
-            self._started(connection, session, told)
+            self._started(connection, session, saved)
         elif action is Action.PAUSE:
+            log.info("session_paused", session=session_id)
             self._hub.outbox.send(
                 connection, catalogue.ON_SESSION_PAUSED, {"sessionId": session_id}
             )
         else:
-            await self._ended(session)
+            await self._ended(session, saved)
 
     async def end_for(self, session_id: str) -> None:
         """End a session whose tablet does not come back. Nothing happens to an ended one."""
         try:
-            ended, told = await self._advance(session_id, Action.END, None)
+            ended, saved = await self._advance(session_id, Action.END, None)
         except SessionRefused:
             return
-        await self._recording.tell(told, Command.STOP)
+        await self._recording.tell(saved.told, Command.STOP)
         self._hub.audit.note("server", "session.end", session_id, "its tablet did not come back")
-        await self._ended(ended)
+        await self._ended(ended, saved)
 
     async def follow_uploads(self, session_id: str) -> None:
         """Make an ended session ``uploading`` while a headset uploads, and ``completed`` after.
@@ -150,10 +150,10 @@ class Sessions:
 
     async def _advance(
         self, session_id: str, action: Action, identity: str | None
-    ) -> tuple[Session, Sequence[Device]]:
+    ) -> tuple[Session, Saved]:
         """Read, decide, commit; again when somebody else committed in between.
 
-        The session, and its devices that have to be told: what they are to do is committed with it.
+        What its devices are to do, and which locks end with it, is committed with the session.
 
         Raises:
             SessionRefused: no such session, not this tablet's, or not in this state.
@@ -172,11 +172,11 @@ class Sessions:
             saved = await hub.sessions.save(before, after, command, needing)
             if saved is not None:
                 hub.committed(saved.devices)
-                return after, saved.told
+                return after, saved
         raise SessionRefused("Session is changing; try again", session_id)
 
-    def _started(self, connection: Connection, session: Session, told: Sequence[Device]) -> None:
-        for device in told:
+    def _started(self, connection: Connection, session: Session, saved: Saved) -> None:
+        for device in saved.told:
             self._hub.connections.watch(connection.identity, device.device_id)
         log.info("session_started", session=session.session_id)
         self._hub.outbox.send(
@@ -185,7 +185,7 @@ class Sessions:
             {"sessionId": session.session_id, "startedAt": session.started_at},
         )
 
-    async def _ended(self, session: Session) -> None:
+    async def _ended(self, session: Session, saved: Saved) -> None:
         hub = self._hub
         devices = await hub.store.read(session.device_ids)
         await reach.headsets(
@@ -204,11 +204,9 @@ class Sessions:
                 "duration": seconds,
             },
         )
-        # Only what the session itself locked; the tablet's own locks stay.
-        released = await hub.store.unlock(session.tablet_identity, session.locks_taken)
-        hub.committed(released)
-        for device in released:
-            hub.connections.unwatch(session.tablet_identity, device.device_id)
+        for device in saved.devices:
+            if not device.locked_by:
+                hub.connections.unwatch(session.tablet_identity, device.device_id)
 
     async def status_of(self, session: Session) -> dict[str, Any]:
         """Schema ``on-session-status``, also what REST shows."""

@@ -168,7 +168,8 @@ class SimulatedClient:
             RequestFailed: refused, no reply in ``timeout_s`` seconds, or the connection was lost.
         """
         refusal = event.failure or catalogue.ERROR
-        answers = {one.name: self._waits_for(one) for one in (reply, refusal)}
+        # Some are answered and refused by one event.
+        answers = {one.name: self._waits_for(one) for one in dict.fromkeys((reply, refusal))}
         try:
             await self.send(event, *args)
             done, _ = await asyncio.wait(

@@ -163,6 +163,12 @@ class FleetStore:
         rows = await self._run("command", ids=list(device_ids), command=command)
         return [device_of(row) for row in rows]
 
+    async def command_as_read(self, device: Device, status: str, command: str) -> Device | None:
+        """The same, unless its session, that one's ``status`` or its command is another by now."""
+        read = {"session": device.session_id, "status": status, "told": device.commanded}
+        rows = await self._run("command", ids=[device.device_id], command=command, read=read)
+        return device_of(rows[0]) if rows else None
+
     async def lock(
         self, identity: str, device_ids: Sequence[str]
     ) -> tuple[list[str], list[Device]]:

@@ -20,13 +20,19 @@ if a.command == 'start' then
 end
 local told = {}
 for _, id in ipairs(a.needing) do
-  if online(id) and redis.call('GET', 'device_session:' .. id) == a.session then
+  if redis.call('GET', 'device_session:' .. id) == a.session then
+    -- What one that is away was told before is not asked of it any more; it is told when it is back.
     command(id, a.command)
-    told[#told + 1] = id
+    if online(id) then told[#told + 1] = id end
   end
 end
 if a.close then
   redis.call('SREM', 'tablet_sessions:' .. a.identity, a.session)
+  -- Only what the session itself locked; the tablet's own locks stay.
+  local socket = lead(a.identity)
+  for _, id in ipairs(cjson.decode(redis.call('HGET', key, 'locksTaken') or '[]')) do
+    if socket ~= '' and redis.call('GET', 'lock:' .. id) == socket then free(id) end
+  end
   for _, id in ipairs(a.ids) do
     if redis.call('GET', 'device_session:' .. id) == a.session then
       -- It may still be recording out there, or connect anew before its stop arrives: it is told then.
