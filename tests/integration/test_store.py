@@ -353,6 +353,18 @@ async def test_a_headset_that_is_back_after_its_grace_is_in_again_with_the_next_
         assert (now.session_id, now.locked_by) == (("", "other") if taken else ("s", "t"))
 
 
+async def test_nobody_is_missed_any_more_on_a_node_that_is_back(store_url: str) -> None:
+    async with opened(store_url) as store:
+        node = NodeRegistry(store.valkey, Clock(), "back", 60)
+        await store.fleet.identify("Q1", "q")
+        await store.fleet.tablet_here("T1", "t")
+        await node.beat()
+        assert await store.fleet.headset_gone("Q1", "q", dead_node="back") is None
+        assert await store.fleet.tablet_gone("T1", "t", dead_node="back") == "stale"
+        assert await store.fleet.headset_gone("Q1", "q", dead_node="dead") is not None
+        assert await store.fleet.tablet_gone("T1", "t", dead_node="dead") == "gone"
+
+
 async def test_each_death_of_a_node_is_seen_to_once(store_url: str) -> None:
     async with opened(store_url) as store:
         one, two, dying = (

@@ -50,15 +50,16 @@ class Liveness:
     async def _bereave(self, node_id: str) -> None:
         """A node is dead: its headsets are offline, they and its tablets have a grace."""
         hub = self._hub
+        # Another one may be back before this is done, and have said who is there.
+        dead = node_id if node_id != self._me else None
         for device in hub.view.online():
             if device.node_id == node_id:
                 await self._presence.headset_gone(
-                    device.device_id, device.socket_id, keep_lock=True
+                    device.device_id, device.socket_id, keep_lock=True, dead_node=dead
                 )
         for identity, socket_id in await hub.store.tablets_of(node_id):
-            await hub.store.tablet_gone(
-                identity, socket_id, returns=not identity.startswith("anonymous:")
-            )
+            returns = not identity.startswith("anonymous:")
+            await hub.store.tablet_gone(identity, socket_id, returns=returns, dead_node=dead)
 
     async def keep_alive(self) -> None:
         """For ever: this node's heartbeat; then who is dead, and what connected clients hold."""

@@ -187,11 +187,14 @@ class Presence:
             await self._tablet_left(connection)
 
     async def headset_gone(
-        self, device_id: str, socket_id: str, *, keep_lock: bool = False
-    ) -> None:
+        self, device_id: str, socket_id: str, *, keep_lock: bool = False,
+        dead_node: str | None = None,
+    ) -> None:  # fmt: skip
         """A headset's socket is gone; with ``keep_lock`` it is no fault of the headset."""
         hub = self._hub
-        gone = await hub.store.headset_gone(device_id, socket_id, keep_lock=keep_lock)
+        gone = await hub.store.headset_gone(
+            device_id, socket_id, keep_lock=keep_lock, dead_node=dead_node
+        )
         if gone is None:
             return
         hub.committed([gone.device])

@@ -80,9 +80,10 @@ class FleetStore:
         return device_of(row)
 
     async def headset_gone(
-        self, device_id: str, socket_id: str, *, keep_lock: bool = False
-    ) -> HeadsetGone | None:
-        """Its socket is gone; None when a newer one has taken over.
+        self, device_id: str, socket_id: str, *, keep_lock: bool = False,
+        dead_node: str | None = None,
+    ) -> HeadsetGone | None:  # fmt: skip
+        """Its socket is gone; None when a newer one has taken over, or ``dead_node`` is alive.
 
         In an open session (or with ``keep_lock``, after a restart) its place is kept for a grace.
         """
@@ -91,6 +92,7 @@ class FleetStore:
             id=device_id,
             socket=socket_id,
             keep_lock=keep_lock,
+            dead_node=dead_node,
             deadline_ms=self._deadline_ms(),
         )
         if not answer:
@@ -199,15 +201,21 @@ class FleetStore:
         )
         return TabletHere(tuple(device_of(row) for row in rows), tuple(sessions), watched)
 
-    async def tablet_gone(self, identity: str, socket_id: str, *, returns: bool = True) -> str:
-        """Its last socket is gone: ``stale``, ``grace`` or ``gone``.
+    async def tablet_gone(
+        self, identity: str, socket_id: str, *, returns: bool = True, dead_node: str | None = None
+    ) -> str:
+        """Its last socket is gone: ``grace``, ``gone`` or, also when ``dead_node`` is alive, ``stale``.
 
         One that cannot return (no identity) has no grace.
         """
         deadline = self._deadline_ms() if returns else self._clock.unix_ms()
         return str(
             await self._run(
-                "tablet_gone", identity=identity, socket=socket_id, deadline_ms=deadline
+                "tablet_gone",
+                identity=identity,
+                socket=socket_id,
+                deadline_ms=deadline,
+                dead_node=dead_node,
             )
         )
 

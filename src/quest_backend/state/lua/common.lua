@@ -66,6 +66,11 @@ local function free(id)
   return holder
 end
 
+-- Whether somebody speaks for a node that was dead and is back: it knows better by now.
+local function mistaken()
+  return a.dead_node and redis.call('EXISTS', 'node:' .. a.dead_node) == 1
+end
+
 -- 'free', 'mine', 'held' or 'offline', for a tablet's socket.
 local function availability(id, socket)
   if not online(id) then return 'offline' end

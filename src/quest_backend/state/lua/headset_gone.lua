@@ -1,5 +1,6 @@
 -- A headset's socket is gone. A late goodbye of a replaced socket changes nothing.
 -- {} or {holder, 'grace' | 'free', row}
+if mistaken() then return {} end
 local key = 'device:' .. a.id
 if redis.call('HGET', key, 'socketId') ~= a.socket or not online(a.id) then return {} end
 touch(a.id, 'isOnline', '0', 'lastSeen', a.now)

@@ -1,4 +1,5 @@
 -- The socket that held a tablet's locks and sessions is gone. 'stale', 'grace' or 'gone'
+if mistaken() then return 'stale' end
 local socket = lead(a.identity)
 if socket ~= a.socket then return 'stale' end
 -- Another socket of it, on whatever node, takes over.
