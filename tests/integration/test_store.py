@@ -223,6 +223,31 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
             await store.fleet.identify("Q1", "h1")
 
 
+@pytest.mark.parametrize(
+    ("recording", "before", "command", "told"),
+    [
+        (False, "", "start", True),
+        (True, "", "start", False),
+        (False, "", "stop", False),
+        (True, "", "stop", True),
+        # The opposite is still under way, or was lost.
+        (False, "start", "stop", True),
+        (True, "stop", "start", True),
+        (False, "start", "start", True),
+    ],
+)
+async def test_who_is_told(
+    store_url: str, recording: bool, before: str, command: str, told: bool
+) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.identify("Q1", "q")
+        await store.fleet.report_recording("Q1", "q", recording)
+        if before:
+            assert await store.fleet.command(["Q1"], before)
+        rows = await store.fleet.command(["Q1", "AWAY"], command)
+        assert [row.device_id for row in rows] == (["Q1"] if told else [])
+
+
 async def test_a_stop_that_was_not_answered_is_remembered(store_url: str) -> None:
     """The connection may have died with it, and the headset be recording still."""
     async with opened(store_url) as store:
@@ -269,7 +294,8 @@ async def test_what_a_sessions_headsets_are_told_is_committed_with_it(store_url:
         assert pending is not None
         started = advance(pending, Action.START, Clock().iso())
         # Q2 does it already; Q3 is in no session of theirs.
-        saved = await store.sessions.save(pending, started, "start", ["Q1", "Q3"])
+        await store.fleet.report_recording("Q2", "q2", True)
+        saved = await store.sessions.save(pending, started, "start")
         assert saved is not None
         assert [(d.device_id, d.commanded) for d in saved.told] == [("Q1", "start")]
         now = await store.fleet.read(["Q1", "Q2", "Q3"])
@@ -304,7 +330,7 @@ async def test_who_is_away_at_a_start_is_not_to_stop_any_more(store_url: str) ->
         pending = await store.sessions.load("s")
         assert pending is not None
         started = advance(pending, Action.START, Clock().iso())
-        saved = await store.sessions.save(pending, started, "start", ["Q1"])
+        saved = await store.sessions.save(pending, started, "start")
         assert saved is not None
         assert saved.told == ()
         assert (await store.fleet.identify("Q1", "new")).commanded == "start"
@@ -346,7 +372,7 @@ async def test_a_headset_that_is_back_after_its_grace_is_in_again_with_the_next_
         pending = await store.sessions.load("s")
         assert pending is not None
         started = advance(pending, Action.START, clock.iso())
-        saved = await store.sessions.save(pending, started, "start", ["Q1"])
+        saved = await store.sessions.save(pending, started, "start")
         assert saved is not None
         assert [d.device_id for d in saved.told] == ([] if taken else ["Q1"])
         now = (await store.fleet.read(["Q1"]))["Q1"]

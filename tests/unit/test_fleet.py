@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quest_backend.fleet.devices import Device, FleetView, summary
 from quest_backend.fleet.frames import FramePacer
-from quest_backend.fleet.recording import Command, Outcome, decide
+from quest_backend.fleet.recording import Denial, denial, ignores
 from quest_backend.fleet.sessions import (
     TRANSITIONS,
     Action,
@@ -102,22 +102,37 @@ def test_summary_of_an_empty_fleet_is_zeros() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "command", "outcome"),
+    ("device", "why"),
     [
-        (None, Command.START, Outcome.OFFLINE),
-        (Device("d"), Command.START, Outcome.OFFLINE),
-        (Device("d", is_online=True), Command.START, Outcome.SEND),
-        (Device("d", is_online=True, locked_by="me"), Command.START, Outcome.SEND),
-        (Device("d", is_online=True, locked_by="you"), Command.START, Outcome.DENIED),
-        (Device("d", is_online=True, is_recording=True), Command.START, Outcome.ALREADY),
-        (Device("d", is_online=True), Command.STOP, Outcome.ALREADY),
-        (Device("d", is_online=True, commanded="start"), Command.STOP, Outcome.SEND),
+        (None, Denial.OFFLINE),
+        (Device("d"), Denial.OFFLINE),
+        (Device("d", is_online=True), None),
+        (Device("d", is_online=True, locked_by="me"), None),
+        (Device("d", is_online=True, locked_by="you"), Denial.LOCKED),
     ],
 )
-def test_whether_a_command_is_sent(
-    device: Device | None, command: Command, outcome: Outcome
+def test_who_may_command(device: Device | None, why: Denial | None) -> None:
+    assert denial(device, "me") is why
+
+
+@pytest.mark.parametrize(
+    ("commanded", "recording", "said", "expected"),
+    [
+        ("", True, None, False),
+        ("start", False, None, True),
+        ("start", True, None, False),
+        ("stop", True, None, True),
+        # What it says itself counts more than what is known of it.
+        ("stop", True, False, False),
+        ("start", True, False, True),
+        ("of a newer version", True, False, False),
+    ],
+)
+def test_whether_a_command_is_ignored(
+    commanded: str, recording: bool, said: bool | None, expected: bool
 ) -> None:
-    assert decide(device, "me", command) is outcome
+    device = Device("d", is_online=True, is_recording=recording, commanded=commanded)
+    assert ignores(device, said) is expected
 
 
 SESSION = Session("s", "t", "T", ("a",), "pending", "2026-02-06T14:30:52.000Z")

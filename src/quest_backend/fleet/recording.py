@@ -1,4 +1,4 @@
-"""Who may control a headset, and whether a command has to be sent."""
+"""Who may control a headset, and whether it does what it was told."""
 
 from enum import StrEnum
 
@@ -15,13 +15,11 @@ class Command(StrEnum):
 _COMMANDS = frozenset(Command)
 
 
-class Outcome(StrEnum):
-    """What becomes of a request to start or stop one device."""
+class Denial(StrEnum):
+    """Why a device is not told."""
 
-    SEND = "send"
-    ALREADY = "already"
     OFFLINE = "Device not online"
-    DENIED = "Device locked by another tablet"
+    LOCKED = "Device locked by another tablet"
 
 
 def may_control(device: Device | None, tablet_socket: str) -> bool:
@@ -29,17 +27,11 @@ def may_control(device: Device | None, tablet_socket: str) -> bool:
     return device is None or device.locked_by in ("", tablet_socket)
 
 
-def decide(device: Device | None, tablet_socket: str, command: Command) -> Outcome:
-    """Whether to send ``command``.
-
-    A headset already in the wanted state gets none, unless the opposite is still under way:
-    a stop right after a start must not be lost because the start is not yet confirmed.
-    """
+def denial(device: Device | None, tablet_socket: str) -> Denial | None:
+    """Why a tablet may not command a device; None: it may."""
     if device is None or not device.is_online:
-        return Outcome.OFFLINE
-    if not may_control(device, tablet_socket):
-        return Outcome.DENIED
-    return Outcome.SEND if needs(device, command) else Outcome.ALREADY
+        return Denial.OFFLINE
+    return None if may_control(device, tablet_socket) else Denial.LOCKED
 
 
 def ignores(device: Device, said_recording: bool | None) -> bool:
@@ -51,9 +43,3 @@ def ignores(device: Device, said_recording: bool | None) -> bool:
         return False
     recording = device.is_recording if said_recording is None else said_recording
     return recording != (device.commanded == Command.START)
-
-
-def needs(device: Device, command: Command) -> bool:
-    """Whether the headset is not, or may soon not be, in the state that ``command`` wants."""
-    in_state = device.is_recording == (command is Command.START)
-    return not in_state or device.commanded not in ("", command.value)

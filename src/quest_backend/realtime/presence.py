@@ -267,8 +267,7 @@ class Presence:
         log.info("tablet_grace_ended", tablet=identity)
         for session in await hub.sessions.of_tablet(identity):
             await self._sessions.end_for(session.session_id)
-        held = await hub.store.read(await hub.store.held(socket_id))
-        await self._recording.stop_recording_ones(list(held.values()))
+        await self._recording.order(await hub.store.held(socket_id), Command.STOP)
         hub.committed(await hub.store.unlock(identity, socket_id=socket_id))
         await hub.store.tablet_expired(identity, socket_id)
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from quest_backend.fleet.devices import Device
-from quest_backend.fleet.recording import Command, Outcome, decide, ignores, may_control, needs
+from quest_backend.fleet.recording import Command, denial, ignores, may_control
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode
 from quest_backend.realtime import reach
@@ -33,13 +33,14 @@ class Recording:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def send(self, devices: Sequence[Device], command: Command) -> None:
-        """Tell headsets to start or stop, and remember that they were told."""
-        if not devices:
-            return
-        ids = [device.device_id for device in devices]
-        self._hub.committed(await self._hub.store.command(ids, command.value))
-        await self.tell(devices, command)
+    async def order(self, device_ids: Sequence[str], command: Command) -> list[str]:
+        """Tell headsets to start or stop; ids of those that did not do it anyway."""
+        if not device_ids:
+            return []
+        told = await self._hub.store.command(device_ids, command.value)
+        self._hub.committed(told)
+        await self.tell(told, command)
+        return [device.device_id for device in told]
 
     async def tell(self, devices: Sequence[Device], command: Command) -> None:
         """Tell headsets what is committed. One that is not reached is told again."""
@@ -66,39 +67,32 @@ class Recording:
                     hub.outbox.send(its, _EVENTS[Command(device.commanded)])
                     log.info("headset_told_again", device=device_id, command=device.commanded)
 
-    async def stop_recording_ones(self, devices: Sequence[Device]) -> None:
-        """Stop those that record, or were just told to."""
-        await self.send([d for d in devices if d.is_online and needs(d, Command.STOP)],
-                        Command.STOP)  # fmt: skip
-
     async def _one(self, connection: Connection, device_id: str, command: Command) -> Any:
         hub = self._hub
         device = (await hub.store.read([device_id])).get(device_id)
-        outcome = decide(device, hub.connections.lead_sid(connection), command)
-        if outcome is Outcome.SEND and device is not None:
-            await self.send([device], command)
-            hub.audit.note(connection.identity, f"recording.{command}", device_id)
-        if outcome in (Outcome.SEND, Outcome.ALREADY):
-            return {"success": True, "deviceId": device_id}
-        hub.outbox.send(connection, catalogue.ON_RECORDING_DENIED, {"deviceId": device_id})
-        return {"success": False, "deviceId": device_id, "error": outcome.value}
+        denied = denial(device, hub.connections.lead_sid(connection))
+        if denied is not None:
+            hub.outbox.send(connection, catalogue.ON_RECORDING_DENIED, {"deviceId": device_id})
+            return {"success": False, "deviceId": device_id, "error": denied.value}
+        await self._noted(connection, [device_id], command)
+        return {"success": True, "deviceId": device_id}
+
+    async def _noted(
+        self, connection: Connection, device_ids: Sequence[str], command: Command
+    ) -> None:
+        for device_id in await self.order(device_ids, command):
+            self._hub.audit.note(connection.identity, f"recording.{command}", device_id)
 
     async def _all(self, connection: Connection, command: Command, counted: str) -> Any:
         hub = self._hub
         lead = hub.connections.lead_sid(connection)
         held = await hub.store.held(lead)
         devices = await hub.store.read(held)
-        outcomes = {device_id: decide(devices.get(device_id), lead, command) for device_id in held}
-        await self.send([devices[d] for d, what in outcomes.items() if what is Outcome.SEND],
-                        command)  # fmt: skip
-        for device_id, what in outcomes.items():
-            if what is Outcome.SEND:
-                hub.audit.note(connection.identity, f"recording.{command}", device_id)
+        denied = {device_id: denial(devices.get(device_id), lead) for device_id in held}
+        await self._noted(connection, [one for one in held if denied[one] is None], command)
         results: dict[str, dict[str, Any]] = {
-            device_id: {"success": True}
-            if outcome in (Outcome.SEND, Outcome.ALREADY)
-            else {"success": False, "error": outcome.value}
-            for device_id, outcome in outcomes.items()
+            device_id: {"success": True} if why is None else {"success": False, "error": why.value}
+            for device_id, why in denied.items()
         }
         done = sum(result["success"] for result in results.values())
         return {

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import structlog
 
-from quest_backend.fleet.recording import Command, needs
+from quest_backend.fleet.recording import Command
 from quest_backend.fleet.sessions import (
     Action,
     Session,
@@ -166,10 +166,7 @@ class Sessions:
             if identity is not None and before.tablet_identity != identity:
                 raise SessionRefused("Not authorized", session_id)
             after = advance(before, action, hub.clock.iso())
-            command = _COMMANDS[action]
-            devices = await hub.store.read(before.device_ids)
-            needing = [d.device_id for d in devices.values() if needs(d, command)]
-            saved = await hub.sessions.save(before, after, command, needing)
+            saved = await hub.sessions.save(before, after, _COMMANDS[action])
             if saved is not None:
                 hub.committed(saved.devices)
                 return after, saved

@@ -161,12 +161,16 @@ class FleetStore:
         return loaded
 
     async def command(self, device_ids: Sequence[str], command: str) -> list[Device]:
-        """Remember the command each headset is sent, until it says what it does."""
+        """Remember what headsets are told, until they say that they do it.
+
+        Those that have to be told: online, and not in the state that ``command`` wants, or with the
+        opposite still under way.
+        """
         rows = await self._run("command", ids=list(device_ids), command=command)
         return [device_of(row) for row in rows]
 
     async def command_as_read(self, device: Device, status: str, command: str) -> Device | None:
-        """The same, unless its session, that one's ``status`` or its command is another by now."""
+        """Whatever it does: None when its session, that one's status or its command has changed."""
         read = {"session": device.session_id, "status": status, "told": device.commanded}
         rows = await self._run("command", ids=[device.device_id], command=command, read=read)
         return device_of(rows[0]) if rows else None
@@ -204,7 +208,7 @@ class FleetStore:
     async def tablet_gone(
         self, identity: str, socket_id: str, *, returns: bool = True, dead_node: str | None = None
     ) -> str:
-        """Its last socket is gone: ``grace``, ``gone`` or, also when ``dead_node`` is alive, ``stale``.
+        """Its last socket is gone: ``grace``, ``gone``, or ``stale`` (also: ``dead_node`` lives).
 
         One that cannot return (no identity) has no grace.
         """

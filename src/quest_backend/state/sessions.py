@@ -82,9 +82,7 @@ class SessionStore:
             check("session", fields)
         return session_of(fields) if fields else None
 
-    async def save(
-        self, before: Session, after: Session, command: str = "", needing: Sequence[str] = ()
-    ) -> Saved | None:
+    async def save(self, before: Session, after: Session, command: str = "") -> Saved | None:
         """Commit ``after`` if Valkey still has ``before``; else None.
 
         Args:
@@ -92,7 +90,6 @@ class SessionStore:
             after: as it is to be.
             command: what its devices are told with it, '' for nothing. A start takes those in again
                 that were missed for longer than their grace, and are free.
-            needing: ids of the devices that are not in the state which ``command`` wants.
         """
         answer = await self._valkey.script(
             "save_session",
@@ -105,7 +102,6 @@ class SessionStore:
             ids=list(after.device_ids),
             close=is_open(before) and not is_open(after),
             command=command,
-            needing=list(needing),
             now=self._clock.iso(),
         )
         if not answer:

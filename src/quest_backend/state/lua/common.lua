@@ -28,6 +28,14 @@ local function command(id, what)
   touch(id, 'commanded', what)
 end
 
+-- Whether a headset is not, or may soon not be, in the state that ``what`` wants: a stop right after a
+-- start must not be lost because the start is not yet confirmed.
+local function needs(id, what)
+  local state = redis.call('HMGET', 'device:' .. id, 'isRecording', 'commanded')
+  local told = state[2] or ''
+  return (state[1] == '1') ~= (what == 'start') or (told ~= '' and told ~= what)
+end
+
 -- A device as committed: {id, name, session, field, value, ...}
 local function row(id)
   local fields = redis.call('HGETALL', 'device:' .. id)

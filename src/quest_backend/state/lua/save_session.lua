@@ -19,8 +19,8 @@ if a.command == 'start' then
   end
 end
 local told = {}
-for _, id in ipairs(a.needing) do
-  if redis.call('GET', 'device_session:' .. id) == a.session then
+for _, id in ipairs(a.command ~= '' and a.ids or {}) do
+  if redis.call('GET', 'device_session:' .. id) == a.session and needs(id, a.command) then
     -- What one that is away was told before is not asked of it any more; it is told when it is back.
     command(id, a.command)
     if online(id) then told[#told + 1] = id end
