@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import random
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import Inbound, Outbound
 from quest_backend.protocol.recordings import FILE_NAMES, FileType
 from quest_backend.simulator import recordings
-from quest_backend.simulator.client import RequestFailed
+from quest_backend.simulator.client import RequestFailed, SimulatedClient
 from quest_backend.simulator.devices import SimulatedHeadset, SimulatedTablet
 from quest_backend.simulator.recordings import Take
 from quest_backend.simulator.uploads import Recorder
@@ -33,10 +34,38 @@ _PADDING = (_LONG_BYTES.to_bytes(4) + b"free").ljust(_LONG_BYTES, b"\0")
 _OVER = frozenset({"completed", "uploading"})
 
 
-class ChaosHeadset(SimulatedHeadset):
-    """A headset on a line of its own. A ``patient`` one stays when it is told to come back later."""
+class Missed(SimulatedClient):
+    """A client that says so when it was away for longer than its grace: it may have lost its place.
+
+    ``fixed`` lines wait for their server, however long that is down.
+    """
 
     line: Line
+    grace_s = float("inf")
+    late: Callable[[], None] = staticmethod(lambda: None)
+    _left_at: float | None = None
+
+    async def _on_disconnect(self, *args: Any) -> None:
+        if self._left_at is None:
+            self._left_at = time.monotonic()
+        await super()._on_disconnect(*args)
+
+    async def on_connected(self) -> None:
+        """It is back."""
+        await super().on_connected()
+        # The server missed it at this time at the earliest.
+        if self._left_at is not None and time.monotonic() - self._left_at > self.grace_s:
+            self.late()
+        self._left_at = None
+
+
+class ChaosTablet(Missed, SimulatedTablet):
+    """An operator's tablet on a line of its own."""
+
+
+class ChaosHeadset(Missed, SimulatedHeadset):
+    """A headset on a line of its own. A ``patient`` one stays when it is told to come back later."""
+
     patient = False
     absent = False
 
@@ -88,18 +117,25 @@ def _video() -> bytes:
 class Operator:
     """A tablet, its headsets, and a person who starts, pauses and ends sessions on them."""
 
-    line: Line
-
-    def __init__(self, tablet: SimulatedTablet, headsets: Sequence[ChaosHeadset]) -> None:
+    def __init__(self, tablet: ChaosTablet, headsets: Sequence[ChaosHeadset]) -> None:
         self.tablet = tablet
+        tablet.late = self._may_have_walked_off
+        for headset in headsets:
+            headset.late = partial(self._may_have_lost, headset.device_id)
         self.absent = False
         self.asked = self.unanswered = 0
         self._mine = sorted(headset.device_id for headset in headsets)
         self._sessions: dict[str, Promise] = {}
         self._locked: set[str] = set()
+        self._perhaps: set[str] = set()
         self._unclear: set[str] = set()  # sessions whose last request was not answered
         # Asked for and not answered: locks, or all locks back.
         self._wish: Inbound | None = None
+
+    @property
+    def line(self) -> Line:
+        """The tablet's."""
+        return self.tablet.line
 
     def side(self) -> TabletSide:
         """As it sees itself."""
@@ -108,6 +144,7 @@ class Operator:
             tablet.sid if tablet.connected else "",
             dict(self._sessions),
             frozenset(self._locked),
+            frozenset(self._perhaps),
             {device_id: holder for device_id, holder in tablet.locks.items() if holder},
             self.absent,
             not self._unclear and self._wish is None,
@@ -214,12 +251,14 @@ class Operator:
         self._wish = catalogue.TABLET_LOCK_DEVICES
         reply = await self._ask(self._wish, catalogue.ON_DEVICES_LOCKED, self._mine)
         self._locked |= set(reply["locked"])
+        self._perhaps -= set(reply["locked"])
         self._wish = None
 
     async def _unlock(self) -> None:
         self._wish = catalogue.TABLET_UNLOCK_ALL_DEVICES
         await self._ask(self._wish, catalogue.ON_ALL_DEVICES_UNLOCKED)
         self._locked.clear()
+        self._perhaps.clear()
         self._wish = None
 
     async def _clarify(self) -> None:
@@ -260,6 +299,19 @@ class Operator:
         self._locked.clear()
         self._unclear.clear()
         self._wish = None
+
+    def _may_have_walked_off(self) -> None:
+        """It was away for so long that what it held may have been given back."""
+        for session_id in self._open():
+            known = self._sessions[session_id]
+            self._sessions[session_id] = replace(known, statuses=known.statuses | _OVER)
+        self._perhaps |= self._locked
+        self._locked.clear()
+
+    def _may_have_lost(self, device_id: str) -> None:
+        if device_id in self._locked:
+            self._perhaps.add(device_id)
+        self.lost(device_id)
 
     def lost(self, device_id: str) -> None:
         """A headset has been away for its grace: it is not this tablet's any more."""

@@ -90,7 +90,8 @@ def _locks(seen: Observation) -> Iterator[Statement]:
             # A tablet that is away keeps its locks for its grace, and no longer.
             alive = stored.in_grace if side.absent else side.sid == device.lock
             yield device_id, alive, f"its lock is held by {identity}, which is not there any more"
-            wanted = device_id in side.locked or device_id in _members(seen, identity)
+            by_hand = side.locked | side.perhaps
+            wanted = device_id in by_hand or device_id in _members(seen, identity)
             yield device_id, wanted, f"{identity} holds it, and never asked, or gave it back"
     for sid, held in store.held.items():
         for device_id in held:

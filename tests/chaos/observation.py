@@ -17,7 +17,7 @@ class HeadsetSide:
 class Promise:
     """What the server has told a tablet of a session. More than one status: an answer was lost.
 
-    ``left`` are headsets that stayed away for longer than their grace.
+    ``left`` are headsets that stayed away for longer than their grace, or may have.
     """
 
     statuses: frozenset[str]
@@ -32,6 +32,7 @@ class TabletSide:
     sid: str = ""
     sessions: Mapping[str, Promise] = field(default_factory=dict)
     locked: frozenset[str] = frozenset()  # by hand, beside what its sessions hold
+    perhaps: frozenset[str] = frozenset()  # the same, if nobody was missed for a grace meanwhile
     shows: Mapping[str, str] = field(default_factory=dict)
     absent: bool = False
     settled: bool = True  # nothing is unclear to it any more

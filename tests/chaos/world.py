@@ -13,13 +13,13 @@ import redis.asyncio as redis
 from socketio.exceptions import SocketIOError
 from support import TOKENS
 
-from chaos.crew import ChaosHeadset, Operator, recorder_of
+from chaos.crew import ChaosHeadset, ChaosTablet, Operator, recorder_of
 from chaos.lines import Line
 from chaos.site import Site, site
 from quest_backend.protocol.events import DeviceType
 from quest_backend.simulator import pictures
 from quest_backend.simulator.client import RequestFailed, SimulatedClient
-from quest_backend.simulator.devices import SimulatedDashboard, SimulatedTablet
+from quest_backend.simulator.devices import SimulatedDashboard
 
 _WEBSOCKET = ["websocket"]
 _FPS = 1.0
@@ -90,6 +90,7 @@ async def world(folder: Path, size: Size, seed: int) -> AsyncIterator[World]:
                 its.url, device_id, token, _WEBSOCKET, frames=frames, fps=_FPS, seed=number
             )
             headset.line, headset.patient = its, chance.random() < 0.5
+            headset.grace_s = size.grace_s
             headset.recorder = recorder_of(headset, token, encoders, long=number % 6 == 0)
             headsets.append(headset)
         operators = []
@@ -98,9 +99,9 @@ async def world(folder: Path, size: Size, seed: int) -> AsyncIterator[World]:
             its = await line(chance.randrange(size.nodes), fixed=chance.random() < 0.3)
             identity = f"CHAOS_TABLET_{number + 1}"
             token = TOKENS.issue(identity, DeviceType.TABLET)
-            tablet = SimulatedTablet(its.url, identity, token, _WEBSOCKET)
+            tablet = ChaosTablet(its.url, identity, token, _WEBSOCKET)
             operator = Operator(tablet, headsets[number * share : (number + 1) * share])
-            operator.line = its
+            tablet.line, tablet.grace_s = its, size.grace_s
             operators.append(operator)
         dashboards = []
         for number in range(size.nodes):
