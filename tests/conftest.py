@@ -110,9 +110,10 @@ def redis7_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(
     params=[pytest.param("valkey_url", id="valkey9"), pytest.param("redis7_url", id="redis7")]
 )
-def store_url(request: pytest.FixtureRequest) -> str:
-    """An empty store, once Valkey 9 and once Redis 7."""
+def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty store, once Valkey 9 and once Redis 7; it is left empty."""
     url: str = request.getfixturevalue(request.param)
     with redis.Redis.from_url(url) as client:
         client.flushall()
-    return url
+        yield url
+        client.flushall()

@@ -379,6 +379,15 @@ async def test_a_headset_that_is_back_after_its_grace_is_in_again_with_the_next_
         assert (now.session_id, now.locked_by) == (("", "other") if taken else ("s", "t"))
 
 
+async def test_who_moved_meanwhile_is_not_taken_back(store_url: str) -> None:
+    async with opened(store_url) as store:
+        assert await store.fleet.identify_instead("Q1", "first", "") is not None
+        await store.fleet.headset_gone("Q1", "first")
+        await store.fleet.identify("Q1", "moved")
+        assert await store.fleet.identify_instead("Q1", "first", "first") is None
+        assert (await store.fleet.read(["Q1"]))["Q1"].socket_id == "moved"
+
+
 async def test_nobody_is_missed_any_more_on_a_node_that_is_back(store_url: str) -> None:
     async with opened(store_url) as store:
         node = NodeRegistry(store.valkey, Clock(), "back", 60)

@@ -69,7 +69,8 @@ class Connections:
             self.leave(connection, room)
         if self._headsets.get(connection.device_id) is connection:
             del self._headsets[connection.device_id]
-        self._claims_no_more(connection)
+        if self._claims.get(connection.identity) is connection:
+            del self._claims[connection.identity]
         if connection in self._tablets.get(connection.identity, ()):
             self._tablets[connection.identity].remove(connection)
             if not self._tablets[connection.identity]:
@@ -100,19 +101,17 @@ class Connections:
         return old
 
     def release(self, connection: Connection) -> None:
-        """The headset of this connection is another connection, on another node."""
+        """The headset of this connection is another connection, on another node.
+
+        For as long as that one is there: this one goes on to claim it.
+        """
         device_id = connection.device_id
         del self._headsets[device_id]
         self._no_more(connection, device_id)
 
     def _no_more(self, connection: Connection, device_id: str) -> None:
         connection.device_id = ""
-        self._claims_no_more(connection)
         self.leave(connection, device_room(device_id))
-
-    def _claims_no_more(self, connection: Connection) -> None:
-        if self._claims.get(connection.identity) is connection:
-            del self._claims[connection.identity]
 
     def headset(self, device_id: str) -> Connection | None:
         """The socket of an identified headset."""

@@ -130,7 +130,7 @@ class Liveness:
             if device is not None and device.is_online and not mine and device.node_id != self._me:
                 continue  # it has moved on, or is not missed there yet: Peers._orphaned
             if device is None or not device.is_online or not mine:
-                await self._presence.is_here(connection, device_id)
+                await self._presence.is_here_after_all(connection, device_id, device)
             await self._report_again(connection)
         for device in hub.view.online():
             if device.node_id == self._me and hub.connections.headset(device.device_id) is None:

@@ -33,7 +33,7 @@ class Peers:
         hub: Hub,
         relay: Relay,
         *,
-        claimed: Callable[[str], Coroutine[Any, Any, None]],
+        claimed: Callable[[Device], Coroutine[Any, Any, None]],
         lead_again: Callable[[str], Coroutine[Any, Any, None]],
         back: Callable[[], Awaitable[None]],
     ) -> None:
@@ -116,7 +116,7 @@ class Peers:
         """Its socket elsewhere is gone. One here that came in an outage could not say so then."""
         missed = known is not None and known.is_online and not device.is_online
         if missed and self._hub.connections.claimant(device.device_id) is not None:
-            self._hub.spawn(self._claimed(device.device_id))
+            self._hub.spawn(self._claimed(device))
 
     def _tell_room(self, known: Device | None, device: Device) -> None:
         hub = self._hub

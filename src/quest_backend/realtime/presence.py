@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from quest_backend.fleet.devices import Device
 from quest_backend.fleet.recording import Command
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode
@@ -48,18 +49,27 @@ class Presence:
                 f"This token is for {connection.identity}, not {device_id}",
             )
         self._hub.connections.claim(connection, device_id)
-        await self.is_here(connection, device_id)
+        await self._is_here(connection, await self._hub.store.identify(device_id, connection.sid))
 
-    async def is_here(self, connection: Connection, device_id: str) -> None:
-        """The headset is on this connection, whatever the store thinks.
+    async def is_here_after_all(
+        self, connection: Connection, device_id: str, stored: Device | None
+    ) -> None:
+        """The headset is on this connection, unless it has moved since it was read as ``stored``.
 
         Raises:
             StoreUnavailable: nothing is known to have changed.
         """
-        hub = self._hub
-        device = await hub.store.identify(device_id, connection.sid)
+        instead = stored.socket_id if stored is not None else ""
+        device = await self._hub.store.identify_instead(device_id, connection.sid, instead)
+        if device is not None:
+            await self._is_here(connection, device)
+
+    async def _is_here(self, connection: Connection, device: Device) -> None:
+        hub, device_id = self._hub, device.device_id
         if connection.sid not in hub.connections.by_sid:
-            return  # it left while the store answered; its goodbye came too early to be seen
+            # It left while the store answered; its goodbye came too early to be seen.
+            await self.headset_gone(device_id, connection.sid)
+            return
         replaced = hub.connections.identify(connection, device_id)
         if replaced is not None:
             hub.outbox.refuse(
@@ -74,13 +84,14 @@ class Presence:
         if device.session_id or device.commanded == Command.STOP:
             hub.spawn(self._bring_into_step(connection, device_id, device.commanded))
 
-    async def claimed(self, device_id: str) -> None:
-        """Whoever it was elsewhere is gone: the socket here that says it is this headset, is."""
+    async def claimed(self, gone: Device) -> None:
+        """Its socket elsewhere is gone: the one here that says it is this headset, is."""
+        device_id = gone.device_id
         connection = self._hub.connections.claimant(device_id)
         if connection is None or connection.device_id == device_id:
             return
         try:
-            await self.is_here(connection, device_id)
+            await self.is_here_after_all(connection, device_id, gone)
         except StoreUnavailable:
             log.warning("headset_waits_for_store", device=device_id)
 

@@ -79,6 +79,13 @@ class FleetStore:
         (row,) = await self._run("identify", id=device_id, socket=socket_id, node=self._node)
         return device_of(row)
 
+    async def identify_instead(self, device_id: str, socket_id: str, instead: str) -> Device | None:
+        """The same, if it was on the socket ``instead`` until now ('' for none); else None."""
+        rows = await self._run(
+            "identify", id=device_id, socket=socket_id, node=self._node, instead=instead
+        )
+        return device_of(rows[0]) if rows else None
+
     async def headset_gone(
         self, device_id: str, socket_id: str, *, keep_lock: bool = False,
         dead_node: str | None = None,

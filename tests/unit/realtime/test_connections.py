@@ -40,11 +40,12 @@ def test_a_headset_that_went_to_another_node_is_nobody_here() -> None:
     assert connections.headset(QUEST) is None
     assert connections.headsets() == []
     assert not connections.room(device_room(QUEST))
-    # Nor does it come back by itself when the store was away.
     assert headset.device_id == ""
-    assert connections.claimant(QUEST) is None
+    # Until that one is gone.
+    assert connections.claimant(QUEST) is headset
     connections.remove(headset)
     assert connections.by_sid == {}
+    assert connections.claims() == {}
 
 
 def test_the_newest_socket_leads_wherever_it_is() -> None:

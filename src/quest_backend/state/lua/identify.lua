@@ -1,4 +1,6 @@
--- A headset's socket says who it is, and takes over from an older one.
+-- A headset's socket says who it is, and takes over from an older one. With a.instead: only from that
+-- socket; {} when it is another by now.
+if a.instead and (redis.call('HGET', 'device:' .. a.id, 'socketId') or '') ~= a.instead then return {} end
 local key = 'device:' .. a.id
 if not redis.call('GET', 'lock:' .. a.id) then
   -- The lock expired while its server was dead.
