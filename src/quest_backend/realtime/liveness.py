@@ -31,6 +31,8 @@ class Liveness:
         self._steady_since = float("inf")
         self._renewed_at = float("-inf")
         self._reconciling = asyncio.Lock()
+        # The others may have missed this node's clients; until the store knows better.
+        self._missed = False
 
     async def recover(self) -> None:
         """At the start: load the fleet; whoever was on this node is missing."""
@@ -85,7 +87,10 @@ class Liveness:
             # The others took it for dead, or will, or the store lost what it knew.
             log.warning("heartbeat_had_expired")
             self._steady_since = now
+            self._missed = True
+        if self._missed:
             await self.reconcile()
+            self._missed = False
         await self._relay.beat(beat.alive)
         if now - self._steady_since > hub.nodes.timeout_s:
             for node_id in sorted(beat.dead):
