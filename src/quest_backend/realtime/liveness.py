@@ -1,9 +1,11 @@
 """Nodes that die, and this one coming back: from a restart, or after Valkey was away."""
 
 import asyncio
+import contextlib
 
 import structlog
 
+from quest_backend.fleet.recording import ignores
 from quest_backend.realtime.connections import Connection
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.presence import Presence
@@ -33,6 +35,8 @@ class Liveness:
         self._reconciling = asyncio.Lock()
         # The others may have missed this node's clients; until the store knows better.
         self._missed = False
+        self._dead: frozenset[str] = frozenset()
+        self._beaten = asyncio.Event()
 
     async def recover(self) -> None:
         """At the start: load the fleet; whoever was on this node is missing."""
@@ -64,7 +68,7 @@ class Liveness:
             await hub.store.tablet_gone(identity, socket_id, returns=returns, dead_node=dead)
 
     async def keep_alive(self) -> None:
-        """For ever: this node's heartbeat; then who is dead, and what connected clients hold."""
+        """For ever: this node's heartbeat, whatever else it has to do."""
         nodes, clock = self._hub.nodes, self._hub.clock
         away = False
         while True:
@@ -77,6 +81,7 @@ class Liveness:
                 away = True
                 # Until all that live have had time to say so, nobody counts as dead.
                 self._steady_since = clock.monotonic()
+            self._beaten.set()
             await asyncio.sleep(nodes.timeout_s / _BEATS_PER_LIFE)
 
     async def _beat(self) -> None:
@@ -88,16 +93,31 @@ class Liveness:
             log.warning("heartbeat_had_expired")
             self._steady_since = now
             self._missed = True
-        if self._missed:
-            await self.reconcile()
-            self._missed = False
+        self._dead = beat.dead if now - self._steady_since > hub.nodes.timeout_s else frozenset()
         await self._relay.beat(beat.alive)
-        if now - self._steady_since > hub.nodes.timeout_s:
-            for node_id in sorted(beat.dead):
-                await self._take_over(node_id)
-        if now - self._renewed_at >= _RENEW_S:
-            self._renewed_at = now
-            await self._renew()
+
+    async def keep_order(self) -> None:
+        """For ever, after each heartbeat: say who is here, who is dead, what is still held."""
+        clock = self._hub.clock
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            with contextlib.suppress(StoreUnavailable):  # the heartbeat says so; again after it
+                if self._missed:
+                    await self._reconcile_missed()
+                for node_id in sorted(self._dead):
+                    await self._take_over(node_id)
+                if clock.monotonic() - self._renewed_at >= _RENEW_S:
+                    self._renewed_at = clock.monotonic()
+                    await self._renew()
+
+    async def _reconcile_missed(self) -> None:
+        self._missed = False
+        try:
+            await self.reconcile()
+        except StoreUnavailable:
+            self._missed = True
+            raise
 
     async def _take_over(self, node_id: str) -> None:
         hub = self._hub
@@ -134,7 +154,9 @@ class Liveness:
             mine = device is not None and device.socket_id == connection.sid
             if device is not None and device.is_online and not mine and device.node_id != self._me:
                 continue  # it has moved on, or is not missed there yet: Peers._orphaned
-            if device is None or not device.is_online or not mine:
+            known = hub.connections.headset(device_id) is connection
+            # The store may have done what was asked of it though it gave no answer in time.
+            if device is None or not device.is_online or not mine or not known:
                 await self._presence.is_here_after_all(connection, device_id, device)
             await self._report_again(connection)
         for device in hub.view.online():
@@ -146,7 +168,8 @@ class Liveness:
         said = connection.said_recording
         if known is None or said is None:
             return
-        if said != known.is_recording or known.commanded:
+        # What it said before it was told something is no answer: it is told again, and answers.
+        if not ignores(known, said) and (said != known.is_recording or known.commanded):
             await self._recording.report(connection, said)
 
     async def _reconcile_tablets(self) -> None:

@@ -92,6 +92,7 @@ class Node:
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self.liveness.keep_alive(), name="heartbeat"),
+            loop.create_task(self.liveness.keep_order(), name="order"),
             loop.create_task(self.peers.keep_reading(), name="changes"),
             loop.create_task(self.recording.keep_telling(), name="commands"),
             loop.create_task(self.presence.keep_graces(), name="graces"),
