@@ -273,6 +273,7 @@ class Gateway:
             code, message = error.code, str(error)
         elif isinstance(error, StoreUnavailable):
             log.warning("event_refused_store_away", event_name=label, sid=connection.sid)
+            self._hub.unsure = True
             code, message = ErrorCode.UNAVAILABLE, "The state store is down; try again shortly"
         elif isinstance(error, NewerRecord):
             code, message = ErrorCode.UNAVAILABLE, str(error)

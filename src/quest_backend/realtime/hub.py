@@ -45,6 +45,8 @@ class Hub:
     dashboards: Feed
     lists: ListBroadcaster
     metrics: Metrics
+    # The store may not know what has happened here: reconciled after the next heartbeat.
+    unsure: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def committed(self, devices: Iterable[Device], *, force: bool = False) -> bool:

@@ -33,8 +33,6 @@ class Liveness:
         self._steady_since = float("inf")
         self._renewed_at = float("-inf")
         self._reconciling = asyncio.Lock()
-        # The others may have missed this node's clients; until the store knows better.
-        self._missed = False
         self._dead: frozenset[str] = frozenset()
         self._beaten = asyncio.Event()
 
@@ -92,7 +90,7 @@ class Liveness:
             # The others took it for dead, or will, or the store lost what it knew.
             log.warning("heartbeat_had_expired")
             self._steady_since = now
-            self._missed = True
+            hub.unsure = True
         self._dead = beat.dead if now - self._steady_since > hub.nodes.timeout_s else frozenset()
         await self._relay.beat(beat.alive)
 
@@ -103,20 +101,20 @@ class Liveness:
             await self._beaten.wait()
             self._beaten.clear()
             with contextlib.suppress(StoreUnavailable):  # the heartbeat says so; again after it
-                if self._missed:
-                    await self._reconcile_missed()
+                if self._hub.unsure:
+                    await self._reconcile_again()
                 for node_id in sorted(self._dead):
                     await self._take_over(node_id)
                 if clock.monotonic() - self._renewed_at >= _RENEW_S:
                     self._renewed_at = clock.monotonic()
                     await self._renew()
 
-    async def _reconcile_missed(self) -> None:
-        self._missed = False
+    async def _reconcile_again(self) -> None:
+        self._hub.unsure = False
         try:
             await self.reconcile()
         except StoreUnavailable:
-            self._missed = True
+            self._hub.unsure = True
             raise
 
     async def _take_over(self, node_id: str) -> None:

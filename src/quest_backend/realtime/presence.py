@@ -93,7 +93,11 @@ class Presence:
         try:
             await self.is_here_after_all(connection, device_id, gone)
         except StoreUnavailable:
-            log.warning("headset_waits_for_store", device=device_id)
+            self._waits("headset", device_id)
+
+    def _waits(self, kind: str, identity: str) -> None:
+        self._hub.unsure = True
+        log.warning("client_waits_for_store", kind=kind, identity=identity)
 
     async def _bring_into_step(
         self, connection: Connection, device_id: str, commanded: str
@@ -148,7 +152,7 @@ class Presence:
                 await self.lead(connection)
             except StoreUnavailable:
                 # Its locks and sessions come back with the store.
-                log.warning("tablet_waits_for_store", tablet=connection.identity)
+                self._waits("tablet", connection.identity)
         hub.lists.greet(connection)
 
     async def lead_again(self, identity: str) -> None:
@@ -159,7 +163,7 @@ class Presence:
         try:
             await self.lead(sockets[-1])
         except StoreUnavailable:
-            log.warning("tablet_waits_for_store", tablet=identity)
+            self._waits("tablet", identity)
 
     async def lead(self, connection: Connection) -> None:
         """This socket is the one that holds its tablet's locks and sessions.
