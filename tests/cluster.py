@@ -76,7 +76,8 @@ class Store:
             [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), "--",
              str(get_binary_path()), "--port", "0", "--unixsocket", str(self._folder / "s.sock"),
              "--dir", str(self._folder), "--save", "", "--appendonly", "yes",
-             "--appendfsync", "always", *self._options],
+             # What was written outlives the process, if not the machine.
+             "--appendfsync", "no", *self._options],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 20

@@ -25,6 +25,8 @@ from quest_backend.simulator.recordings import Take
 from quest_backend.simulator.uploads import Recorder
 
 _ASK_S = 4.0
+# A starved server may come to what was asked on a connection that is long gone.
+_DONE_BY_S = 10.0
 _TAKE_S = 1.0
 # A headset whose server is away waits for it; what is tried here is not its patience.
 _PATIENCE_S = 600.0
@@ -128,6 +130,7 @@ class Operator:
         self._sessions: dict[str, Promise] = {}
         self._locked: set[str] = set()
         self._perhaps: set[str] = set()
+        self._asked_at: dict[str, float] = {}
         self._unclear: set[str] = set()  # sessions whose last request was not answered
         # Asked for and not answered: locks, or all locks back.
         self._wish: Inbound | None = None
@@ -201,7 +204,8 @@ class Operator:
             return
         status, *others = self._sessions[open_[0]].statuses
         if others:
-            await self._narrow(open_[0])
+            if time.monotonic() - self._asked_at.get(open_[0], 0.0) > _DONE_BY_S:
+                await self._narrow(open_[0])
             return
         if status != "recording" and chance.random() < 0.8:
             await self._start(open_[0])
@@ -242,6 +246,7 @@ class Operator:
         before = self._sessions[session_id]
         self._sessions[session_id] = replace(before, statuses=before.statuses | after)
         self._unclear.add(session_id)
+        self._asked_at[session_id] = time.monotonic()
         await self._ask(event, reply, session_id)
         now = self._sessions[session_id]
         self._sessions[session_id] = replace(now, statuses=frozenset(after))

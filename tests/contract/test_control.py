@@ -176,12 +176,14 @@ async def test_a_command_that_is_not_followed_is_told_again_but_not_for_ever(
         for one in (quest, broken):
             await operator.call(catalogue.TABLET_START_RECORDING, one.identity)
             await one.send(catalogue.HEADSET_RECORDING_STATE, one is broken)
-        # "No" was said of itself: it cannot, and is left alone. "Yes" is what was asked.
+        # The one says no, which may be older than the start; the other goes on.
         await operator.call(catalogue.TABLET_STOP_RECORDING, broken.identity)
         await asyncio.sleep(6)
-        assert len(quest.seen(catalogue.ON_TABLET_START_RECORDING)) == 1
+        assert len(quest.seen(catalogue.ON_TABLET_START_RECORDING)) in (2, 3)
         assert len(broken.seen(catalogue.ON_TABLET_STOP_RECORDING)) in (2, 3)
+        await quest.send(catalogue.HEADSET_RECORDING_STATE, True)
         await asyncio.sleep(12)
+        assert len(quest.seen(catalogue.ON_TABLET_START_RECORDING)) in (2, 3)
         assert len(broken.seen(catalogue.ON_TABLET_STOP_RECORDING)) == 6
         await broken.send(catalogue.HEADSET_RECORDING_STATE, False)
         again = await operator.call(catalogue.TABLET_STOP_RECORDING, broken.identity)

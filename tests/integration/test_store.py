@@ -262,6 +262,19 @@ async def test_a_stop_that_was_not_answered_is_remembered(store_url: str) -> Non
         assert answered.commanded == ""
 
 
+async def test_an_answer_to_the_stop_before_is_none_to_a_start(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await store.fleet.identify("Q1", "q")
+        await store.fleet.command(["Q1"], "start")
+        said = await store.fleet.report_recording("Q1", "q", False)
+        assert said is not None
+        assert said.commanded == "start"
+        assert await store.fleet.command(["Q1"], "stop"), "it may be about to start"
+        said = await store.fleet.report_recording("Q1", "q", False)
+        assert said is not None
+        assert said.commanded == ""
+
+
 async def test_a_start_that_was_not_answered_goes_with_its_connection(store_url: str) -> None:
     async with opened(store_url) as store:
         await store.fleet.identify("Q1", "old")

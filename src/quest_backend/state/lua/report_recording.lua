@@ -1,7 +1,8 @@
 -- A headset says whether it records. {} from a replaced socket; else {row}
 if redis.call('HGET', 'device:' .. a.id, 'socketId') ~= a.socket then return {} end
--- "I record" does not answer a stop: it was said before the stop arrived, or the stop was lost.
-if a.recording == '0' or redis.call('HGET', 'device:' .. a.id, 'commanded') ~= 'stop' then
+-- "I record" does not answer a stop, nor "I don't" a start: it was said before that arrived, or that
+-- was lost.
+if redis.call('HGET', 'device:' .. a.id, 'commanded') == (a.recording == '1' and 'start' or 'stop') then
   redis.call('HDEL', 'device:' .. a.id, 'commanded')
 end
 touch(a.id, 'isRecording', a.recording, 'lastSeen', a.now)
