@@ -348,9 +348,9 @@ export interface ServerToClientEvents {
   "on-device-disconnected": (device: DeviceRef) => void;
   /** Toggle recording. @deprecated use on-tablet-start-recording and on-tablet-stop-recording */
   "on-tablet-recording-toggled": () => void;
-  /** Start recording; do nothing if it already is. */
+  /** Start recording; do nothing if it already is. Sent again, up to five times, while headset-recording-state does not say so. */
   "on-tablet-start-recording": () => void;
-  /** Stop recording; do nothing if it already has. */
+  /** Stop recording; do nothing if it already has. Sent again, up to five times, while headset-recording-state does not say so. */
   "on-tablet-stop-recording": () => void;
   /** A headset started or stopped recording. */
   "on-device-recording-changed": (change: RecordingChanged) => void;

@@ -21,7 +21,7 @@ _LAST_S = 120.0
 _POLL_S = 0.3
 _OBSERVE_S = 60.0
 # So many times the given time at most, on a machine that loses connections of itself.
-_RESTLESS = 6
+_RESTLESS = 2
 
 
 @dataclass(slots=True)

@@ -126,10 +126,16 @@ ON_TABLET_RECORDING_TOGGLED = Outbound(
     deprecated="on-tablet-start-recording and on-tablet-stop-recording",
 )
 ON_TABLET_START_RECORDING = Outbound(
-    "on-tablet-start-recording", "Start recording; do nothing if it already is.", to=_HEADSET
+    "on-tablet-start-recording",
+    "Start recording; do nothing if it already is. Sent again, up to five times, while "
+    "headset-recording-state does not say so.",
+    to=_HEADSET,
 )
 ON_TABLET_STOP_RECORDING = Outbound(
-    "on-tablet-stop-recording", "Stop recording; do nothing if it already has.", to=_HEADSET
+    "on-tablet-stop-recording",
+    "Stop recording; do nothing if it already has. Sent again, up to five times, while "
+    "headset-recording-state does not say so.",
+    to=_HEADSET,
 )
 ON_DEVICE_RECORDING_CHANGED = Outbound(
     "on-device-recording-changed",
