@@ -86,6 +86,7 @@ bench: $(STAMP) $(AWS_PEER_STAMP) ## measure
 	@$(BIN)/python benchmarks/qa_jobs.py
 	@$(BIN)/python benchmarks/qa_lists.py
 	@$(BIN)/python benchmarks/storage.py
+	@$(MAKE) --no-print-directory bench-nodes
 
 bench-relay: $(STAMP) ## measure the relay beside Node's, python-socketio's and a C program (ARGS=--quick)
 	@$(BIN)/python $(RELAY)/run.py $(ARGS)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from quest_backend.api import access
 from quest_backend.app import rest_app
 from quest_backend.protocol import publish
 from quest_backend.qa import verdict
@@ -73,7 +74,7 @@ def targets() -> dict[Path, str]:
         ROOT / "docs" / "events.md": publish.events_markdown(),
         generated / "asyncapi.json": _json(publish.asyncapi()),
         generated / "schemas.json": _json(publish.json_schemas()),
-        generated / "events.ts": publish.typescript(),
+        generated / "events.ts": publish.typescript(access.HTTP_LIMITS),
         generated / "openapi.json": _json(rest_app(Settings()).openapi()),
     }
 

@@ -493,3 +493,17 @@ export const RATE_LIMITS: Record<keyof ClientToServerEvents, { max: number; wind
   "dashboard-unsubscribe": { max: 5, windowMs: 5000 },
   "dashboard-watch": { max: 20, windowMs: 5000 },
 };
+
+/** The same per client address, of groups of HTTP paths. */
+export const HTTP_RATE_LIMITS: Record<string, { max: number; windowMs: number }> = {
+  "api": { max: 100, windowMs: 60000 },
+  "auth/device-token": { max: 20, windowMs: 60000 },
+  "auth/generate-token": { max: 20, windowMs: 60000 },
+  "auth/pair": { max: 10, windowMs: 60000 },
+  "auth/refresh": { max: 60, windowMs: 60000 },
+  "auth/verify-token": { max: 20, windowMs: 60000 },
+  "health": { max: 60, windowMs: 60000 },
+  "metrics": { max: 30, windowMs: 60000 },
+  "test": { max: 60, windowMs: 60000 },
+  "upload-session": { max: 10, windowMs: 900000 },
+};

@@ -1,4 +1,4 @@
-import { RATE_LIMITS } from "@wire/events";
+import { HTTP_RATE_LIMITS, RATE_LIMITS } from "@wire/events";
 import { IconAlertOctagonFilled, IconCircleCheckFilled } from "@tabler/icons-react";
 import { useEffect, useMemo, useState } from "react";
 
@@ -54,17 +54,26 @@ export function HealthSection() {
         ))}
       </ul>
       <Connected />
-      <details className={styles.wide}>
-        <summary className={styles.summary}>Rate limits of socket events</summary>
-        <ul className={styles.rates}>
-          {Object.entries(RATE_LIMITS).map(([name, { max, windowMs }]) => (
-            <li key={name}>
-              <code>{name}</code> {max} per {windowMs / 1000} s
-            </li>
-          ))}
-        </ul>
-      </details>
+      <Limits title="Rate limits of socket events" limits={RATE_LIMITS} />
+      <Limits title="Rate limits of HTTP requests" limits={HTTP_RATE_LIMITS} />
     </section>
+  );
+}
+
+type Limit = { max: number; windowMs: number };
+
+function Limits({ title, limits }: { title: string; limits: Record<string, Limit> }) {
+  return (
+    <details className={styles.wide}>
+      <summary className={styles.summary}>{title}</summary>
+      <ul className={styles.rates}>
+        {Object.entries(limits).map(([name, { max, windowMs }]) => (
+          <li key={name}>
+            <code>{name}</code> {max} per {windowMs / 1000} s
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }
 

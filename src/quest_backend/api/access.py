@@ -17,6 +17,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from quest_backend.api.context import context_of
 from quest_backend.api.errors import ApiError
 from quest_backend.protocol.events import DeviceType
+from quest_backend.protocol.limits import Rate
 from quest_backend.state.primary import Primary
 from quest_backend.state.valkey import Valkey
 from quest_backend.tokens import Identity, InvalidToken
@@ -133,6 +134,9 @@ Admin = Annotated[Caller, Depends(admin)]
 
 _CONNECTIONS = 32
 
+# Of each group of paths, for people to read; filled as paths are declared.
+HTTP_LIMITS: dict[str, Rate] = {}
+
 
 class HttpLimiter:
     """Requests per client address, counted in Valkey so that they hold over several nodes."""
@@ -197,6 +201,7 @@ def limited(
 
     ``per_node``: of each node. One Prometheus asks all of them from one address.
     """
+    HTTP_LIMITS[group] = Rate(count, window_s)
     item = RateLimitItemPerSecond(count, window_s)
 
     async def check(request: Request) -> None:

@@ -4,6 +4,7 @@ Four printers in one file: they share one reading of the types, ``_schema``.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,6 +13,7 @@ from quest_backend.protocol import catalogue as c
 from quest_backend.protocol.catalogue import INBOUND, OUTBOUND
 from quest_backend.protocol.errors import MEANING, ErrorCode
 from quest_backend.protocol.events import SENDERS, DeviceType, Inbound, Outbound
+from quest_backend.protocol.limits import Rate
 
 Event = Inbound | Outbound
 Schema = dict[str, Any]
@@ -381,8 +383,12 @@ def _number(value: Any) -> str:
 # --- TypeScript -------------------------------------------------------------------------------
 
 
-def typescript() -> str:
-    """Types for ``Socket<ServerToClientEvents, ClientToServerEvents>`` of socket.io-client."""
+def typescript(http_limits: Mapping[str, Rate]) -> str:
+    """Types for ``Socket<ServerToClientEvents, ClientToServerEvents>`` of socket.io-client.
+
+    Args:
+        http_limits: of each group of paths, for people to read.
+    """
     lines = ["// Generated from the event catalogue by `make gen`.", ""]
     lines += [
         f"export type ErrorCode = {' | '.join(json.dumps(str(code)) for code in MEANING)};",
@@ -411,6 +417,13 @@ def typescript() -> str:
         lines.append(
             f'  "{event.name}": {{ max: {event.rate.count}, windowMs: {_window_ms(event)} }},'
         )
+    lines += ["};", "", "/** The same per client address, of groups of HTTP paths. */"]
+    lines.append(
+        "export const HTTP_RATE_LIMITS: Record<string, { max: number; windowMs: number }> = {"
+    )
+    for group, limit in sorted(http_limits.items()):
+        window_ms = round(limit.window_s * 1000)
+        lines.append(f'  "{group}": {{ max: {limit.count}, windowMs: {window_ms} }},')
     return "\n".join([*lines, "};"]) + "\n"
 
 

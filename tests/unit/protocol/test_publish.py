@@ -14,6 +14,9 @@ from quest_backend.protocol import limits, publish
 from quest_backend.protocol.catalogue import INBOUND, OUTBOUND
 from quest_backend.protocol.errors import MEANING
 from quest_backend.protocol.events import Inbound
+from quest_backend.protocol.limits import Rate
+
+HTTP = {"api": Rate(100, 60)}
 
 NODE_MODULES = Path(__file__).parents[2] / "js" / "node_modules"
 NODE = Path(sys.executable).parent / "node"
@@ -140,7 +143,7 @@ class TestTypeScript:
     def test_types_a_socket_of_the_official_client(self, tmp_path: Path) -> None:
         assert (NODE_MODULES / "typescript").exists(), "run: make test"
         (tmp_path / "node_modules").symlink_to(NODE_MODULES)
-        (tmp_path / "events.ts").write_text(publish.typescript())
+        (tmp_path / "events.ts").write_text(publish.typescript(HTTP))
         (tmp_path / "use.ts").write_text(USE)
         tsc = NODE_MODULES / "typescript" / "bin" / "tsc"
         done = subprocess.run(
@@ -151,13 +154,14 @@ class TestTypeScript:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def test_acks_and_optional_arguments(self) -> None:
-        text = publish.typescript()
+        text = publish.typescript(HTTP)
         for line in (
             '"tablet-start-recording": (deviceId: string, ack?: (reply: RecordingAck) => void) => void;',
             '"tablet-sync-metadata": (data: string, targetDeviceId?: string) => void;',
             '"on-active-session": (session: ActiveSession | null) => void;',
             '"device-telemetry": (telemetry: DeviceTelemetry | string) => void;',
             '"headset-frame": { max: 120, windowMs: 1000 },',
+            '"api": { max: 100, windowMs: 60000 },',
         ):
             assert line in text
 
@@ -204,6 +208,6 @@ class TestMarkdown:
 
 
 def test_every_text_ends_with_one_newline() -> None:
-    for text in (publish.events_markdown(), publish.typescript()):
+    for text in (publish.events_markdown(), publish.typescript(HTTP)):
         assert text.endswith("\n")
         assert not text.endswith("\n\n")
