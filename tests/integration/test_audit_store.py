@@ -1,5 +1,6 @@
 """The audit trail and paired tablets on real stores."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -61,6 +62,15 @@ class TestTabletRegistry:
         offer = await TabletRegistry(valkey, Clock()).offer("Bench A")
         left = await valkey.call(valkey.client.ttl(keys.pairing(offer.code)))
         assert PAIRING_LIFETIME_S - 5 <= left <= PAIRING_LIFETIME_S
+
+    async def test_of_many_who_use_a_code_one_is_paired(self, valkey: Valkey) -> None:
+        registry = TabletRegistry(valkey, Clock())
+        code = (await registry.offer("Bench B")).code
+        before = {tablet.tablet_id for tablet in await registry.paired()}
+        answers = await asyncio.gather(*(registry.take(code) for _ in range(20)))
+        won = [tablet.tablet_id for tablet in answers if tablet is not None]
+        assert len(won) == 1
+        assert {tablet.tablet_id for tablet in await registry.paired()} - before == set(won)
 
     async def test_revoked_stays_revoked(self, valkey: Valkey) -> None:
         registry = TabletRegistry(valkey, Clock())

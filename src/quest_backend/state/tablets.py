@@ -60,13 +60,23 @@ class TabletRegistry:
         return Offer(code, self._clock.iso_of(expires))
 
     async def take(self, code: str) -> PairedTablet | None:
-        """Use a code up; None when there is no such one, or it was used, or is too old."""
-        name = await self._valkey.call(self._valkey.client.getdel(keys.pairing(normal_code(code))))
+        """Use a code up, and know the tablet, in one step.
+
+        None when there is no such code, or it was used, or is too old.
+        """
+        key = keys.pairing(normal_code(code))
+        name = await self._valkey.call(self._valkey.client.get(key))
         if name is None:
             return None
         tablet = PairedTablet(f"tablet_{secrets.token_hex(8)}", name, self._clock.iso())
-        await self._save(tablet)
-        return tablet
+        taken = await self._valkey.script(
+            "take_code",
+            code=key,
+            tablets=keys.PAIRED_TABLETS,
+            tablet=tablet.tablet_id,
+            record=_text_of(tablet),
+        )
+        return tablet if taken else None
 
     async def paired(self) -> list[PairedTablet]:
         """Every tablet that was paired, newest first."""
@@ -105,18 +115,20 @@ class TabletRegistry:
         return {who: sid for who, sid in zip(identities, sockets, strict=True) if sid}
 
     async def _save(self, tablet: PairedTablet, known: dict[str, Any] | None = None) -> None:
-        # What a later version keeps there stays.
-        fields = {
-            **(known or {}),
-            "name": tablet.name,
-            "pairedAt": tablet.paired_at,
-            "revokedAt": tablet.revoked_at,
-        }
         await self._valkey.call(
-            self._valkey.client.hset(
-                keys.PAIRED_TABLETS, tablet.tablet_id, orjson.dumps(fields).decode()
-            )
+            self._valkey.client.hset(keys.PAIRED_TABLETS, tablet.tablet_id, _text_of(tablet, known))
         )
+
+
+def _text_of(tablet: PairedTablet, known: dict[str, Any] | None = None) -> str:
+    # What a later version keeps there stays.
+    fields = {
+        **(known or {}),
+        "name": tablet.name,
+        "pairedAt": tablet.paired_at,
+        "revokedAt": tablet.revoked_at,
+    }
+    return orjson.dumps(fields).decode()
 
 
 def _tablet_of(tablet_id: str, text: str) -> PairedTablet:
