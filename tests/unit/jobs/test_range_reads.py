@@ -95,12 +95,16 @@ async def test_recordings_wait_until_there_is_memory_for_them() -> None:
     assert isinstance(plan, Plan)
     budget = MemoryBudget(2 * plan.memory_bytes)
     reading = most = 0
+    together = asyncio.Event()
 
     async def one(remote: Remote) -> None:
         nonlocal reading, most
         async with opened_recording(remote.file, budget, request_timeout_s=5) as recording:
             reading += 1
             most = max(most, reading)
+            if reading == 2:
+                together.set()
+            await asyncio.wait_for(together.wait(), 10)
             await asyncio.sleep(0)
             assert isinstance(recording, Recording)
             reading -= 1
