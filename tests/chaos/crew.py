@@ -164,7 +164,7 @@ class Operator:
                     await self._clarify()
                     await self._step(chance)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(chance.uniform(0.5, 3)):
+                async with asyncio.timeout(chance.uniform(1, 5)):
                     await enough.wait()
 
     async def settle(self) -> None:

@@ -18,7 +18,7 @@ from chaos.world import World
 
 # Uploads and scores of the last recordings, on a busy machine.
 _LAST_S = 120.0
-_POLL_S = 0.3
+_POLL_S = 1.0
 _OBSERVE_S = 60.0
 # So many times the given time at most, on a machine that loses connections of itself.
 _RESTLESS = 2
