@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from quest_backend.clock import Clock
-from quest_backend.fleet.sessions import Action, advance
+from quest_backend.fleet.sessions import Action, Session, advance
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, LOCK_TTL_S, SESSION_TTL_S
 from quest_backend.state.fleet import FleetStore
 from quest_backend.state.nodes import NodeRegistry
@@ -53,6 +53,13 @@ async def opened(url: str, clock: Clock | None = None) -> AsyncIterator[Store]:
         yield Store(valkey, clock or Clock())
     finally:
         await valkey.close()
+
+
+async def session_s(store: Store) -> Session:
+    """The session "s" as it is stored."""
+    found = await store.sessions.load("s")
+    assert found is not None
+    return found
 
 
 async def test_keys_types_and_lifetimes_are_the_schemas(store_url: str) -> None:
@@ -291,9 +298,9 @@ async def test_who_records_when_its_session_ends_is_to_stop_whichever_socket_it_
         await store.fleet.identify("Q1", "old")
         await store.sessions.create("s", "T1", ["Q1"], {})
         await store.fleet.report_recording("Q1", "old", True)
-        pending = await store.sessions.load("s")
-        assert pending is not None
-        await store.sessions.save(pending, advance(pending, Action.END, "2026-02-06T14:30:52.000Z"))
+        pending = await session_s(store)
+        ended = advance(pending, Action.END, "2026-02-06T14:30:52.000Z")
+        await store.sessions.save(pending, ended, "stop")
         assert (await store.fleet.identify("Q1", "new")).commanded == "stop"
 
 
@@ -303,8 +310,7 @@ async def test_what_a_sessions_headsets_are_told_is_committed_with_it(store_url:
         for device_id in ("Q1", "Q2", "Q3"):
             await store.fleet.identify(device_id, device_id.lower())
         await store.sessions.create("s", "T1", ["Q1", "Q2"], {})
-        pending = await store.sessions.load("s")
-        assert pending is not None
+        pending = await session_s(store)
         started = advance(pending, Action.START, Clock().iso())
         # Q2 does it already; Q3 is in no session of theirs.
         await store.fleet.report_recording("Q2", "q2", True)
@@ -324,8 +330,7 @@ async def test_a_session_gives_back_what_it_locked_in_the_step_that_ends_it(
             await store.fleet.identify(device_id, device_id.lower())
         await store.fleet.lock("T1", ["Q1"])
         await store.sessions.create("s", "T1", ["Q1", "Q2"], {})
-        pending = await store.sessions.load("s")
-        assert pending is not None
+        pending = await session_s(store)
         saved = await store.sessions.save(pending, advance(pending, Action.END, Clock().iso()))
         assert saved is not None
         assert {d.device_id: d.locked_by for d in saved.devices} == {"Q1": "t", "Q2": ""}
@@ -340,8 +345,7 @@ async def test_who_is_away_at_a_start_is_not_to_stop_any_more(store_url: str) ->
         await store.fleet.report_recording("Q1", "old", True)
         await store.fleet.command(["Q1"], "stop")  # of a pause, and lost
         await store.fleet.headset_gone("Q1", "old")
-        pending = await store.sessions.load("s")
-        assert pending is not None
+        pending = await session_s(store)
         started = advance(pending, Action.START, Clock().iso())
         saved = await store.sessions.save(pending, started, "start")
         assert saved is not None
@@ -382,8 +386,7 @@ async def test_a_headset_that_is_back_after_its_grace_is_in_again_with_the_next_
         assert (back.session_id, back.locked_by, back.commanded) == ("", "", "stop")
         if taken:
             await store.fleet.lock("T2", ["Q1"])
-        pending = await store.sessions.load("s")
-        assert pending is not None
+        pending = await session_s(store)
         started = advance(pending, Action.START, clock.iso())
         saved = await store.sessions.save(pending, started, "start")
         assert saved is not None

@@ -198,7 +198,7 @@ def _operation(event: Event) -> Schema:
         return operation | {"x-to": event.to}
     operation |= {
         "x-role": sorted(role.value for role in SENDERS[event.role]),
-        "x-rate-limit": {"max": event.rate.count, "windowMs": _window_ms(event)},
+        "x-rate-limit": {"max": event.rate.count, "windowMs": _window_ms(event.rate)},
         "x-replies": [reply.name for reply in event.replies],
         "x-on-bad-payload": event.failure.name if event.failure else event.invalid.value,
     }
@@ -207,8 +207,8 @@ def _operation(event: Event) -> Schema:
     return operation
 
 
-def _window_ms(event: Inbound) -> int:
-    return round(event.rate.window_s * 1000)
+def _window_ms(rate: Rate) -> int:
+    return round(rate.window_s * 1000)
 
 
 def asyncapi() -> Schema:
@@ -411,20 +411,23 @@ def typescript(http_limits: Mapping[str, Rate]) -> str:
         lines += [f'  {name.upper().replace("-", "_")}: "{name}",' for name in of]
         lines += ["} as const;", ""]
     lines += ["/** At most `max` in any window of `windowMs`, per connection and event. */"]
-    rate = "Record<keyof ClientToServerEvents, { max: number; windowMs: number }>"
-    lines.append(f"export const RATE_LIMITS: {rate} = {{")
-    for event in INBOUND.values():
-        lines.append(
-            f'  "{event.name}": {{ max: {event.rate.count}, windowMs: {_window_ms(event)} }},'
-        )
-    lines += ["};", "", "/** The same per client address, of groups of HTTP paths. */"]
-    lines.append(
-        "export const HTTP_RATE_LIMITS: Record<string, { max: number; windowMs: number }> = {"
-    )
-    for group, limit in sorted(http_limits.items()):
-        window_ms = round(limit.window_s * 1000)
-        lines.append(f'  "{group}": {{ max: {limit.count}, windowMs: {window_ms} }},')
-    return "\n".join([*lines, "};"]) + "\n"
+    events = {event.name: event.rate for event in INBOUND.values()}
+    lines += [*_ts_limits("RATE_LIMITS", "keyof ClientToServerEvents", events), ""]
+    lines += ["/** The same per client address, of groups of HTTP paths. */"]
+    lines += _ts_limits("HTTP_RATE_LIMITS", "string", dict(sorted(http_limits.items())))
+    return "\n".join(lines) + "\n"
+
+
+def _ts_limits(constant: str, key: str, limits: Mapping[str, Rate]) -> list[str]:
+    of = f"Record<{key}, {{ max: number; windowMs: number }}>"
+    return [
+        f"export const {constant}: {of} = {{",
+        *(
+            f'  "{name}": {{ max: {rate.count}, windowMs: {_window_ms(rate)} }},'
+            for name, rate in limits.items()
+        ),
+        "};",
+    ]
 
 
 def _comment(text: str, indent: int) -> list[str]:

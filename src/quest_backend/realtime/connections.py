@@ -77,9 +77,9 @@ class Connections:
                 del self._tablets[connection.identity]
                 self.leads.pop(connection.identity, None)
 
-    def claim(self, connection: Connection, device_id: str) -> None:
-        """``connection`` says it is this headset, which may not be known in the store yet."""
-        self._claims[device_id] = connection
+    def claim(self, connection: Connection) -> None:
+        """``connection`` says it is its headset, which may not be known in the store yet."""
+        self._claims[connection.identity] = connection
 
     def claims(self) -> dict[str, Connection]:
         """Who here says to be which headset."""

@@ -102,20 +102,12 @@ class Liveness:
             self._beaten.clear()
             with contextlib.suppress(StoreUnavailable):  # the heartbeat says so; again after it
                 if self._hub.unsure:
-                    await self._reconcile_again()
+                    await self.reconcile()
                 for node_id in sorted(self._dead):
                     await self._take_over(node_id)
                 if clock.monotonic() - self._renewed_at >= _RENEW_S:
                     self._renewed_at = clock.monotonic()
                     await self._renew()
-
-    async def _reconcile_again(self) -> None:
-        self._hub.unsure = False
-        try:
-            await self.reconcile()
-        except StoreUnavailable:
-            self._hub.unsure = True
-            raise
 
     async def _take_over(self, node_id: str) -> None:
         hub = self._hub
@@ -139,8 +131,13 @@ class Liveness:
             StoreUnavailable: it is away (again); the rest is done the next time.
         """
         async with self._reconciling:
-            await self._reconcile_headsets()
-            await self._reconcile_tablets()
+            self._hub.unsure = False
+            try:
+                await self._reconcile_headsets()
+                await self._reconcile_tablets()
+            except StoreUnavailable:
+                self._hub.unsure = True
+                raise
             log.info("sockets_reconciled", sockets=len(self._hub.connections.by_sid))
 
     async def _reconcile_headsets(self) -> None:

@@ -48,7 +48,7 @@ class Presence:
                 ErrorCode.DEVICE_ID_MISMATCH,
                 f"This token is for {connection.identity}, not {device_id}",
             )
-        self._hub.connections.claim(connection, device_id)
+        self._hub.connections.claim(connection)
         await self._is_here(connection, await self._hub.store.identify(device_id, connection.sid))
 
     async def is_here_after_all(

@@ -97,7 +97,8 @@ class TabletRegistry:
         tablet = _tablet_of(tablet_id, text)
         if not tablet.revoked_at:
             tablet = replace(tablet, revoked_at=self._clock.iso())
-            await self._save(tablet, orjson.loads(text))
+            known = _text_of(tablet, orjson.loads(text))
+            await self._valkey.call(client.hset(keys.PAIRED_TABLETS, tablet_id, known))
         return tablet
 
     async def revoked(self) -> set[str]:
@@ -113,11 +114,6 @@ class TabletRegistry:
             pipe.hget(keys.tablet(identity), "socketId")
         sockets = await self._valkey.call(pipe.execute())
         return {who: sid for who, sid in zip(identities, sockets, strict=True) if sid}
-
-    async def _save(self, tablet: PairedTablet, known: dict[str, Any] | None = None) -> None:
-        await self._valkey.call(
-            self._valkey.client.hset(keys.PAIRED_TABLETS, tablet.tablet_id, _text_of(tablet, known))
-        )
 
 
 def _text_of(tablet: PairedTablet, known: dict[str, Any] | None = None) -> str:

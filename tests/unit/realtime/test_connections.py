@@ -34,7 +34,7 @@ def test_a_headset_that_went_to_another_node_is_nobody_here() -> None:
     connections = Connections()
     headset = connection("h1", DeviceType.HEADSET, QUEST)
     connections.add(headset)
-    connections.claim(headset, QUEST)
+    connections.claim(headset)
     connections.identify(headset, QUEST)
     connections.release(headset)
     assert connections.headset(QUEST) is None

@@ -35,8 +35,8 @@ if a.close then
   end
   for _, id in ipairs(a.ids) do
     if redis.call('GET', 'device_session:' .. id) == a.session then
-      -- It may still be recording out there, or connect anew before its stop arrives: it is told then.
-      if not online(id) or redis.call('HGET', 'device:' .. id, 'isRecording') == '1' then command(id, 'stop') end
+      -- It may be recording out there without our knowing: it is told when it is back.
+      if not online(id) then command(id, 'stop') end
       redis.call('DEL', 'device_session:' .. id)
       -- Lost in a session that is over: nothing to come back to.
       if redis.call('ZREM', 'grace:headsets', id) == 1 and not online(id) then free(id) else touch(id) end
