@@ -1,6 +1,6 @@
 # make run: a server with a simulated fleet to look at.  make test: install and pass all tests.
 # Both install what is missing into .venv; nothing outside of this folder is touched, except that
-# `make test` installs Debian's redis-server, chromium and iproute2 where they are missing and may.
+# `make test` installs Debian's gcc, redis-server, chromium and iproute2 where they are missing and may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,13 +9,15 @@ STAMP := $(VENV)/.installed
 AWS_PEER_STAMP := benchmarks/peer/node_modules/.package-lock.json
 NODE_STAMP := tests/js/node_modules/.package-lock.json
 CONSOLE_STAMP := console/node_modules/.package-lock.json
+# What is compiled while installing (hatch_build.py).
+COMPILED := src/quest_backend/sockets/fast_reader.pyx src/quest_backend/sockets/unmask.h
 CONSOLE := src/quest_backend/web/index.html
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent
 PEER_STAMP := benchmarks/peer-node/node_modules/.package-lock.json
 RELAY := benchmarks/relay
 
 .DEFAULT_GOAL := help
-.PHONY: help setup console run test check screenshots bench bench-relay bench-nodes bench-scaling chaos relay-load \
+.PHONY: help compiler setup console run test check screenshots bench bench-relay bench-nodes bench-scaling chaos relay-load \
   relay-tools gen constraints clean
 
 help: ## show this
@@ -23,7 +25,7 @@ help: ## show this
 
 setup: $(STAMP) ## install everything into .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,7 +56,10 @@ else
 	@$(BIN)/quest-backend demo --headsets $(SIM)
 endif
 
-test: $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
+compiler:
+	@PYTHON=$(PYTHON) sh scripts/ensure_compiler.sh
+
+test: compiler $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
 	@sh scripts/ensure_redis7.sh
 	@sh scripts/ensure_chromium.sh
 	@sh scripts/ensure_iproute2.sh
@@ -62,10 +67,14 @@ test: $(STAMP) $(NODE_STAMP) $(CONSOLE) ## run all tests
 	@$(BIN)/python -m pytest
 	@echo "The contract again, on uvicorn's own WebSocket …"
 	@WEBSOCKET_PROTOCOL=websockets-sansio $(BIN)/python -m pytest tests/contract --ignore=tests/contract/test_rest.py
+	@echo "Frames again, without what is compiled …"
+	@WEBSOCKET_PROTOCOL=picows-plain $(BIN)/python -m pytest tests/contract/test_frames.py \
+	  tests/contract/test_binary_frames.py tests/contract/test_slow_clients.py
 
 check: $(STAMP) $(NODE_STAMP) $(CONSOLE_STAMP) ## lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@PATH="$(BIN):$$PATH" $(BIN)/cython-lint src
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python scripts/generate.py --check
@@ -117,7 +126,7 @@ $(PEER_STAMP): benchmarks/peer-node/package.json benchmarks/peer-node/package-lo
 	@cd benchmarks/peer-node && ../../$(BIN)/npm ci --no-audit --no-fund --silent
 
 constraints: $(STAMP) ## pin what is installed now
-	@$(BIN)/python -m pip freeze --exclude-editable | grep -v '@' > constraints.txt
+	@$(BIN)/python -m pip freeze --all --exclude-editable | grep -Ev '@|^pip==' > constraints.txt
 
 clean: ## remove what make has installed
 	rm -rf $(VENV) tests/js/node_modules console/node_modules src/quest_backend/web \

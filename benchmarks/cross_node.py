@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from quest_backend.metrics import BusCounts
-from quest_backend.realtime.frame_packets import RAW_PREFIX, Frame
+from quest_backend.realtime.frame_packets import PASSING, Frame
+from quest_backend.sockets.passing import Passed
 from quest_backend.state.bus import Bus
 from quest_backend.state.embedded import EmbeddedValkey
 
@@ -44,7 +45,7 @@ async def ours(url: str, packet: bytes, seconds: float) -> tuple[float, int]:
     here.subscribe(frozenset(channels))
 
     def publish(number: int) -> None:
-        frame = Frame(number, time.time(), packet=packet)
+        frame = Frame(number, time.time(), Passed(PASSING, packet))
         there.newest(channels[number % HEADSETS], *frame.to_parts())
 
     try:
@@ -107,7 +108,7 @@ async def measured(publish: Any, seconds: float, came: Any) -> tuple[float, int]
 
 async def measure(options: argparse.Namespace) -> dict[str, list[float]]:
     """Microseconds of CPU per frame, of each, in turns."""
-    packet = RAW_PREFIX + b'"' + b"A" * (options.kilobytes * 1000) + b'"]'
+    packet = PASSING.came + b"A" * (options.kilobytes * 1000) + b'"]'
     found: dict[str, list[float]] = {"ours": [], "python-socketio": []}
     with tempfile.TemporaryDirectory() as folder:
         valkey = EmbeddedValkey(Path(folder))

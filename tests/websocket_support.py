@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Self
 
 import uvicorn
 
-from quest_backend.sockets.websocket import PicowsProtocol
+from quest_backend.sockets.websocket import PicowsProtocol, PlainPicowsProtocol
 
 # By the name in ``WEBSOCKET_PROTOCOL``, as ``quest-backend serve`` gives them to uvicorn.
 PROTOCOLS: dict[str, Any] = {
     "picows": PicowsProtocol,
+    "picows-plain": PlainPicowsProtocol,
     "websockets-sansio": "websockets-sansio",
     "wsproto": "wsproto",
 }

@@ -45,6 +45,7 @@ from quest_backend.metrics import Live, Metrics
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import DEVICE_STATE_TTL_S, MAX_MESSAGE_BYTES, SESSION_TTL_S
 from quest_backend.realtime.connections import DASHBOARDS, Connections
+from quest_backend.realtime.frame_packets import PASSING
 from quest_backend.realtime.gathering import Gathering
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.lists import ListBroadcaster
@@ -55,6 +56,7 @@ from quest_backend.realtime.revocation import Revocation
 from quest_backend.settings import Settings
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.socketio import Door, SocketIo
+from quest_backend.sockets.websocket import FastReader
 from quest_backend.state.audit import AuditTrail
 from quest_backend.state.bus import Bus
 from quest_backend.state.changes import Changes
@@ -158,6 +160,7 @@ def build(settings: Settings, made: Secrets) -> Server:
         ping_timeout_s=settings.socket_ping_timeout_ms / 1000,
         max_payload_bytes=MAX_MESSAGE_BYTES,
         origins=settings.allowed_origins,
+        passing=PASSING,
     )
 
     @asynccontextmanager
@@ -236,6 +239,12 @@ def build(settings: Settings, made: Secrets) -> Server:
             gc.collect()
             gc.freeze()
             log.info("server_started", version=__version__, port=settings.port)
+            if settings.websocket_protocol == "picows" and FastReader is None:
+                log.warning(
+                    "not_compiled",
+                    effect="a frame costs twice as much",
+                    remedy="install a C compiler and Python's headers, then this package again",
+                )
             yield
             await sockets.finish(_FINISH_S)
             if worker is not None:

@@ -35,7 +35,7 @@ from quest_backend.protocol.events import DeviceType
 from quest_backend.protocol.limits import MAX_MESSAGE_BYTES
 from quest_backend.simulator import Scenario, SimulatorError, SimulatorOptions
 from quest_backend.simulator import simulate as run_simulator
-from quest_backend.sockets.websocket import PicowsProtocol
+from quest_backend.sockets.websocket import PROTOCOLS
 
 cli = typer.Typer(
     help="The backend of a fleet of Meta Quest headsets that record hands.",
@@ -132,9 +132,7 @@ def serve(port: Port = None, host: Host = None, data_dir: DataDir = None) -> Non
             server.app,
             http="httptools",
             loop="uvloop",
-            ws=PicowsProtocol
-            if config.websocket_protocol == "picows"
-            else config.websocket_protocol,
+            ws=PROTOCOLS.get(config.websocket_protocol, config.websocket_protocol),
             ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
             # Engine.IO has pings of its own.

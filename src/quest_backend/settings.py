@@ -140,8 +140,9 @@ class Settings(BaseSettings):
     socket_gather_ms: float = Field(
         4, ge=0, le=20, description="how long a busy server gathers frames; 0 reads each at once"
     )
-    websocket_protocol: Literal["picows", "websockets-sansio", "wsproto"] = Field(
-        "picows", description="WebSocket implementation; picows is the fast one"
+    websocket_protocol: Literal["picows", "picows-plain", "websockets-sansio", "wsproto"] = Field(
+        "picows",
+        description="WebSocket implementation; picows is the fast one, and faster still compiled",
     )
 
     session_cleanup_interval_ms: int = Field(

@@ -29,7 +29,7 @@ STALL_SECONDS = float(os.environ.get("STALL_SECONDS", "4"))
 HEADSETS, RATE_HZ, STALLED, HEALTHY = 40, 10, 50, 3
 MB = 1024 * 1024
 # uvicorn's own WebSocket tells nobody what the kernel still holds, so frames age in its buffers.
-PICOWS = os.environ.get("WEBSOCKET_PROTOCOL", "picows") == "picows"
+PICOWS = os.environ.get("WEBSOCKET_PROTOCOL", "picows").startswith("picows")
 CUT_OFF = "turing_slow_clients_disconnected_total"
 
 

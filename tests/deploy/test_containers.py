@@ -42,7 +42,11 @@ def test_the_dockerfile_is_clean() -> None:
 
 def test_the_image_is_made_of_pinned_parts_and_runs_as_nobody() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
-    assert re.search(r"^ARG PYTHON_IMAGE=python:\d+\.\d+\.\d+-slim-\w+$", text, re.MULTILINE)
+    images = re.findall(r"^ARG (\w+)=python:(\d+\.\d+\.\d+)(-slim)?-(\w+)$", text, re.MULTILINE)
+    (run_name, version, slim, debian), built = images
+    assert (run_name, slim) == ("PYTHON_IMAGE", "-slim")
+    # What is compiled in one runs in the other.
+    assert built == ("BUILD_IMAGE", version, "", debian)
     assert "PIP_CONSTRAINT=/src/constraints.txt" in text
     assert "USER 10001:10001" in text.split("\nFROM ")[-1]
 

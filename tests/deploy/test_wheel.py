@@ -44,11 +44,13 @@ def test_an_installed_wheel_serves_the_api_and_the_console(tmp_path: Path) -> No
     pins = str(context / "constraints.txt")
     wheels, home = tmp_path / "wheels", tmp_path / "venv"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    _run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ".", cwd=context, PIP_CONSTRAINT=pins)
+    _run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ".", cwd=context, PIP_CONSTRAINT=pins,
+         REQUIRE_COMPILED="1")  # fmt: skip
     (wheel,) = wheels.glob("quest_backend-*.whl")
     _run(sys.executable, "-m", "venv", "--without-pip", home, cwd=tmp_path)
     _run(*pip, "--python", home / "bin" / "python", "install", "--only-binary", ":all:", wheel,
          cwd=tmp_path, PIP_CONSTRAINT=pins)  # fmt: skip
+    _run(home / "bin" / "python", "-c", "import quest_backend.sockets.fast_reader", cwd=tmp_path)
 
     port = free_port()
     log = tmp_path / "log"

@@ -1,9 +1,10 @@
 """The preview: newest frame of each headset to its viewers. See ``fleet/frames.py`` for the pace.
 
 The hot path: everything between a frame's arrival and its viewers' sockets is here, in
-``frame_packets.py`` and in ``sockets/``. A frame that comes as text is kept as it came. When it is
-its turn, its JSON string is checked to be exactly one and goes out unread; most of what a headset
-sends is replaced by a newer frame before that.
+``frame_packets.py`` and in ``sockets/``. A frame that comes as text goes out as it came, when its
+JSON string is checked to be exactly one: while it is read where ``sockets/fast_reader.pyx`` was
+compiled, otherwise when it is its turn, since most of what a headset sends is replaced by a newer
+frame before that.
 ``make bench-relay`` measures what it costs beside the kernel's copies.
 """
 
@@ -17,13 +18,14 @@ from quest_backend.fleet.frames import FramePacer
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.errors import ErrorCode, InvalidPayload
 from quest_backend.realtime.connections import Connection, device_room
-from quest_backend.realtime.frame_packets import Frame, is_plain, may_be_frame
+from quest_backend.realtime.frame_packets import PASSING, Frame
 from quest_backend.realtime.gateway import handles
 from quest_backend.realtime.hub import Hub
 from quest_backend.realtime.recording import identified
 from quest_backend.realtime.relay import Relay
 from quest_backend.realtime.thumbnails import Thumbnails
 from quest_backend.sockets.packets import Malformed, Outgoing, read
+from quest_backend.sockets.passing import Passed
 from quest_backend.sockets.socketio import Tap
 
 log = structlog.get_logger()
@@ -42,8 +44,7 @@ class _Stream:
     room: str
     pacer: FramePacer
     seq: int = 0
-    came: str | bytes | None = None
-    is_packet: bool = False
+    came: Passed | str | bytes | None = None
     came_at: float = 0.0
     source: Connection | None = None
     is_due: bool = False
@@ -73,7 +74,7 @@ class Frames:
     def receive(self, connection: Connection, data: str | bytes) -> None:
         """Take a frame that was decoded: text, or JPEG in binary."""
         identified(connection)
-        self._offer(connection, self._clock.monotonic(), data, is_packet=False)
+        self._offer(connection, self._clock.monotonic(), data)
 
     def tap(self, connection: Connection) -> Tap:
         """What takes one headset's frames as they come, within its rate."""
@@ -82,24 +83,23 @@ class Frames:
         monotonic, counts, offer = self._clock.monotonic, self._counts, self._offer
         gathering, loop = self._hub.gathering, self._loop
 
-        def take(packet: bytes) -> bool:
-            if not (connection.device_id and may_be_frame(packet)):
+        def take(packet: bytes | Passed) -> bool:
+            frame = packet if isinstance(packet, Passed) else PASSING.take(packet)
+            if frame is None or not connection.device_id:
                 return False
             if not gathering.armed:
                 gathering.arm(loop)
             now = monotonic()
             if allow(name, rate, now):
                 counts.received += 1
-                offer(connection, now, packet, is_packet=True)
+                offer(connection, now, frame)
             else:
                 self._hub.metrics.refused_events.labels(name, "rate").inc()
             return True
 
         return take
 
-    def _offer(
-        self, connection: Connection, now: float, came: str | bytes, *, is_packet: bool
-    ) -> None:
+    def _offer(self, connection: Connection, now: float, came: Passed | str | bytes) -> None:
         stream = self._streams.get(connection.device_id)
         if stream is None:
             stream = self._open(connection.device_id)
@@ -119,8 +119,7 @@ class Frames:
             return
         if stream.came is not None:
             self._counts.dropped += 1
-        stream.came, stream.is_packet = came, is_packet
-        stream.came_at, stream.source = now, connection
+        stream.came, stream.came_at, stream.source = came, now, connection
         if now >= pacer.due_at:
             self._send(stream, now)
         elif not stream.is_due:
@@ -236,12 +235,9 @@ class Frames:
         if came is None:
             return None
         at = self._clock.unix_s() - (now - stream.came_at)
-        if not (stream.is_packet and isinstance(came, bytes)):
-            return Frame(stream.seq, at, came=came)
-        if is_plain(came):
-            return Frame(stream.seq, at, packet=came)
-        decoded = self._decoded(stream, came)
-        return None if decoded is None else Frame(stream.seq, at, came=decoded)
+        if isinstance(came, Passed) and not came.is_plain:
+            came = self._decoded(stream, came.packet)
+        return None if came is None else Frame(stream.seq, at, came)
 
     def _decoded(self, stream: _Stream, packet: bytes) -> str | bytes | None:
         """What a packet with escapes or faults carries; its sender hears of the faults."""

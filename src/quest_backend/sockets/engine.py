@@ -16,6 +16,7 @@ import structlog
 from quest_backend.asgi import header
 from quest_backend.sockets.links import AsgiLink, DirectLink, PollingLink
 from quest_backend.sockets.packets import Malformed, Outgoing, binary_of, split_payload
+from quest_backend.sockets.passing import Passing
 from quest_backend.sockets.session import Application, Link, Session
 from quest_backend.sockets.websocket import DIRECT
 
@@ -43,7 +44,8 @@ _Refusal = tuple[int, int, str]
 class EngineServer:
     """Sessions over polling and WebSocket. Times are seconds.
 
-    ``origins`` may open sessions from browsers; ``["*"]`` for any.
+    ``origins`` may open sessions from browsers; ``["*"]`` for any. Sessions may ``received``
+    what ``passing`` makes of messages.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class EngineServer:
         ping_timeout_s: float,
         max_payload_bytes: int,
         origins: list[str],
+        passing: Passing | None = None,
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self.draining = False
@@ -62,6 +65,7 @@ class EngineServer:
         self._interval_s = ping_interval_s
         self._timeout_s = ping_timeout_s
         self._max_bytes = max_payload_bytes
+        self._passing = passing
         self._origins = {origin.encode() for origin in origins}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -157,7 +161,7 @@ class EngineServer:
         direct = scope["extensions"].get(DIRECT) if scope.get("extensions") else None
         if direct is not None:
             link = DirectLink(direct, upgrade_of)
-            if direct.accept(link):
+            if direct.accept(link, self._passing):
                 self._started(link, upgrade_of, raw)
             return
         asgi = AsgiLink(upgrade_of)

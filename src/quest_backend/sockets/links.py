@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from quest_backend.sockets.packets import SEPARATOR, Outgoing
+from quest_backend.sockets.passing import Passed
 from quest_backend.sockets.session import Session
 from quest_backend.sockets.websocket import Direct
 
@@ -70,14 +71,14 @@ class _WebSocket(_Link):
     def close(self) -> None:
         raise NotImplementedError
 
-    def received(self, payload: bytes, text: bool) -> None:
+    def received(self, payload: bytes | Passed, text: bool) -> None:
         session = self.session
         if session is not None:
             session.received(payload, text)
         elif self._upgrade_of is not None:
             self._upgrading(self._upgrade_of, payload)
 
-    def _upgrading(self, session: Session, payload: bytes) -> None:
+    def _upgrading(self, session: Session, payload: bytes | Passed) -> None:
         polling = session.link
         if session.closed or not isinstance(polling, PollingLink):
             self.close()

@@ -46,16 +46,21 @@ class Outgoing:
     """What goes to any number of sockets: encoded once for each transport that needs it.
 
     ``text`` is an Engine.IO packet, type digit included, in any number of parts; ``attachments``
-    follow it as binary messages.
+    follow it as binary messages. ``frames``, if it is known, is all of it as a server's frames.
     """
 
     __slots__ = ("_frames", "_payload", "_text", "attachments")
 
-    def __init__(self, *text: bytes | memoryview, attachments: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self,
+        *text: bytes | memoryview,
+        attachments: tuple[bytes, ...] = (),
+        frames: bytes | None = None,
+    ) -> None:
         # In parts, joined once: the hot path copies a frame's bytes no more than it must.
         self._text = text
         self.attachments = attachments
-        self._frames: bytes | None = None
+        self._frames = frames
         self._payload: str | None = None
 
     @property

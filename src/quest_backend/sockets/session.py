@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from quest_backend.sockets.packets import Outgoing
+from quest_backend.sockets.passing import Passed
 
 log = structlog.get_logger()
 
@@ -126,7 +127,7 @@ class Session:
         self.closed = False
         self.state: Any = None
         # Sees every text message first; True when it took it.
-        self.tap: Callable[[bytes], bool] | None = None
+        self.tap: Callable[[bytes | Passed], bool] | None = None
         self._application = application
         self._interval_s = interval_s
         self._timeout_s = timeout_s
@@ -216,7 +217,7 @@ class Session:
 
     # -- in ----------------------------------------------------------------------------------------
 
-    def received(self, data: bytes, text: bool) -> None:
+    def received(self, data: bytes | Passed, text: bool) -> None:
         """A message of the transport."""
         if self.closed:
             return
@@ -228,6 +229,8 @@ class Session:
             except Exception:  # a door's bug ends this one packet only
                 log.exception("packet_failed", session=self.id)
                 return
+        if isinstance(data, Passed):
+            data = data.packet
         if not text:
             self._application.received_binary(self, data)
         elif data.startswith(b"4"):

@@ -22,13 +22,14 @@ from quest_backend.sockets.packets import (
     read,
     with_attachments,
 )
+from quest_backend.sockets.passing import Passed
 from quest_backend.sockets.session import Session
 
 log = structlog.get_logger()
 
 Work = Coroutine[Any, Any, None] | None
 # Gets a text message as it came, with Engine.IO's ``4``; False to have it read as usual.
-Tap = Callable[[bytes], bool]
+Tap = Callable[[bytes | Passed], bool]
 
 # A client whose packets wait for more than this is read no further.
 _MAX_INBOX_BYTES = 1024 * 1024

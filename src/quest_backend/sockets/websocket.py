@@ -8,6 +8,9 @@ One module though a long one, so that it can be taken as it is.
 An application that wants no task per connection finds ``Direct`` in ``scope["extensions"]`` under
 ``DIRECT``: it answers the handshake at once with ``accept(listener)`` and returns; messages then
 arrive as calls, and framed bytes leave by ``write``.
+
+Where ``fast_reader.pyx`` was compiled, it reads whole messages past picows, unless the protocol is
+``PlainPicowsProtocol``.
 """
 
 import asyncio
@@ -44,6 +47,12 @@ from uvicorn.protocols.utils import (
 )
 from uvicorn.server import ServerState
 
+FastReader: "type[_FastReader] | None" = None
+with contextlib.suppress(ModuleNotFoundError):  # no C compiler where this was installed
+    from quest_backend.sockets.fast_reader import FastReader as _FastReader
+
+    FastReader = _FastReader
+
 DIRECT = "quest.websocket.direct"
 
 _READ_BUFFER_BYTES = 2048
@@ -62,8 +71,11 @@ _quiet.logger.setLevel(logging.CRITICAL)
 class Listener(Protocol):
     """What a direct connection calls. None of it may block or raise."""
 
-    def received(self, payload: bytes, text: bool) -> None:
-        """A whole message. ``text`` is not checked to be UTF-8."""
+    def received(self, payload: Any, text: bool) -> None:
+        """A whole message: bytes, or what ``Passing.passed`` made of it.
+
+        ``text`` is not checked to be UTF-8.
+        """
 
     def paused(self) -> None:
         """The transport's buffer is full."""
@@ -73,6 +85,34 @@ class Listener(Protocol):
 
     def lost(self, code: int) -> None:
         """The connection is gone, by this close code."""
+
+
+class Passing(Protocol):
+    """Text messages that are passed on: arrays that begin with ``came`` and end with a string.
+
+    ``FastReader`` writes them out again, with ``goes`` for ``came``, while it reads. Without it
+    they arrive as any other.
+    """
+
+    @property
+    def came(self) -> bytes:
+        """At most 64 bytes, up to and with the string's opening quote."""
+
+    @property
+    def goes(self) -> bytes:
+        """What they go out with instead."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Of what is inside of the quotes; longer ones arrive as any other."""
+
+    def passed(self, frames: bytes, rest_at: int, is_plain: bool) -> object:
+        """What is to be delivered for one.
+
+        ``frames`` is the whole of it as a server sends it, in which what follows ``goes`` is at
+        ``rest_at``; ``is_plain`` says that inside there are only printable ASCII, no quote and no
+        backslash.
+        """
 
 
 def header(opcode: int, size: int) -> bytes:
@@ -90,7 +130,7 @@ class _Assembler(WSListener):
     def __init__(self, max_bytes: int, listener: Listener) -> None:
         self._max_bytes = max_bytes
         self.listener = listener
-        self.deliver: Callable[[bytes, bool], None] = listener.received
+        self.deliver: Callable[[Any, bool], None] = listener.received
         self._fragments: list[bytes] = []
         self._fragments_bytes = 0
         self._fragments_text = False
@@ -223,12 +263,12 @@ class Direct:
         # Bytes that wait in the transport's buffer (not the kernel's).
         self.backlog_bytes: Callable[[], int]
 
-    def accept(self, listener: Listener) -> bool:
+    def accept(self, listener: Listener, passing: Passing | None = None) -> bool:
         """Answer the handshake with 101; messages go to ``listener``. False when it is gone."""
         protocol, self._protocol = self._protocol, None
         if protocol is None or protocol.gone:
             return False
-        self._assembler = protocol.switch(listener, [], None)
+        self._assembler = protocol.switch(listener, [], None, passing)
         protocol.forget_request()
         self._transport = protocol.transport
         self.fileno = self._transport.get_extra_info("socket").fileno()
@@ -236,7 +276,7 @@ class Direct:
         self.backlog_bytes = self._transport.get_write_buffer_size
         return True
 
-    def deliver_to(self, received: Callable[[bytes, bool], None]) -> None:
+    def deliver_to(self, received: Callable[[Any, bool], None]) -> None:
         """From now on messages go there instead of to the listener."""
         self._assembler.deliver = received
 
@@ -269,6 +309,8 @@ def _ignore(_frames: Any) -> None:
 
 class PicowsProtocol(asyncio.Protocol):
     """One per upgrade request; after the handshake picows takes the transport over."""
+
+    reads_fast = FastReader is not None
 
     def __init__(
         self,
@@ -400,7 +442,11 @@ class PicowsProtocol(asyncio.Protocol):
         self.transport.close()
 
     def switch(
-        self, listener: Listener, headers: list[tuple[bytes, bytes]], subprotocol: str | None
+        self,
+        listener: Listener,
+        headers: list[tuple[bytes, bytes]],
+        subprotocol: str | None,
+        passing: Passing | None = None,
     ) -> _Assembler:
         """Answer with 101 and hand the transport to picows; messages go to ``listener``."""
         config = self.config
@@ -433,9 +479,13 @@ class PicowsProtocol(asyncio.Protocol):
             b"GET / HTTP/1.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
             b"sec-websocket-version: 13\r\nsec-websocket-key: " + self._key + b"\r\n\r\n",
         )
-        self.transport.set_protocol(protocol)
+        reader: WSProtocol | _FastReader = protocol
+        # picows' own pings are for when nothing comes, so it has to see what does.
+        if FastReader is not None and self.reads_fast and not ping_s:
+            reader = FastReader(protocol, assembler, passing, config.ws_max_size)
+        self.transport.set_protocol(reader)
         if self._early:
-            self._loop.call_soon(_feed, protocol, bytes(self._early))
+            self._loop.call_soon(_feed, reader, bytes(self._early))
             self._early.clear()
         return assembler
 
@@ -449,6 +499,19 @@ class PicowsProtocol(asyncio.Protocol):
         self._state.connections.discard(cast(Any, self))
         if self._session is not None:
             self._session.lost(code)
+
+
+class PlainPicowsProtocol(PicowsProtocol):
+    """Without ``FastReader``."""
+
+    reads_fast = False
+
+
+# By the names in settings; other names are uvicorn's own.
+PROTOCOLS: dict[str, type[asyncio.Protocol]] = {
+    "picows": PicowsProtocol,
+    "picows-plain": PlainPicowsProtocol,
+}
 
 
 class _Ending:
@@ -470,8 +533,8 @@ class _Ending:
             listener.lost(code)
 
 
-def _feed(protocol: WSProtocol, data: bytes) -> None:
-    """Hand bytes to picows as the event loop would."""
+def _feed(protocol: "WSProtocol | _FastReader", data: bytes) -> None:
+    """Hand over bytes as the event loop would."""
     while data:
         buffer = protocol.get_buffer(-1)
         taken = min(len(buffer), len(data))

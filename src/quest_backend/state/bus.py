@@ -69,7 +69,7 @@ class Bus:
         """Publish and hear nothing more."""
         await tasks.end(self._loops)
 
-    def newest(self, channel: bytes, *payload: bytes) -> None:
+    def newest(self, channel: bytes, *payload: bytes | memoryview) -> None:
         """Publish a frame, in parts; of what waits in a channel only the newest goes."""
         self._of(channel).newest(channel, payload)
 
@@ -166,11 +166,11 @@ class _Shard:
         self.into = Link(
             url, timeout_s, opened=self._subscribe_again, reply=self._came, resumed=_nothing
         )
-        self._newest: dict[bytes, Sequence[bytes]] = {}
+        self._newest: dict[bytes, Sequence[bytes | memoryview]] = {}
         self._messages: deque[tuple[bytes, bytes]] = deque()
         self._wanted: frozenset[bytes] = frozenset()
 
-    def newest(self, channel: bytes, payload: Sequence[bytes]) -> None:
+    def newest(self, channel: bytes, payload: Sequence[bytes | memoryview]) -> None:
         if self.out.ready:
             self._publish(channel, payload)
             self._frame_left(channel)
@@ -192,7 +192,7 @@ class _Shard:
             self._counts.lost += 1
         self._messages.append((channel, payload))
 
-    def _publish(self, channel: bytes, payload: Sequence[bytes]) -> None:
+    def _publish(self, channel: bytes, payload: Sequence[bytes | memoryview]) -> None:
         size = sum(map(len, payload))
         if payload[0][:1] != _RECKONING:
             self._counts.sent += 1

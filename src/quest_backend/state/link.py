@@ -111,7 +111,7 @@ class Link:
         """Whether what is written leaves soon."""
         return self._wire is not None and not self._wire.paused and self.connected
 
-    def write(self, parts: Iterable[bytes]) -> None:
+    def write(self, parts: Iterable[bytes | memoryview]) -> None:
         """Send these bytes."""
         if self._transport is not None and self.connected:
             self._transport.writelines(parts)

@@ -226,11 +226,12 @@ def _woven(expected: Told, messages: list[Any], pongs: list[Any]) -> list[Any]:
     return woven + messages + pongs
 
 
+@pytest.mark.parametrize("protocol", ["picows", "picows-plain"])
 @pytest.mark.parametrize("way", ["asgi", "direct"])
-async def test_streams(way: str) -> None:
+async def test_streams(way: str, protocol: str) -> None:
     """The same messages, pongs and close; nothing left behind; the next connection works."""
     listening = Listening()
-    async with serving(listening, ws_max_size=LIMIT) as running:
+    async with serving(listening, protocol, ws_max_size=LIMIT) as running:
         for start in range(0, STREAMS, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, STREAMS))
             wrong = await asyncio.gather(
