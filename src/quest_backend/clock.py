@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 class Clock:
     """The real clock."""
 
+    def __init__(self) -> None:
+        self._iso_ms, self._iso = -1, ""
+
     # Seconds that only grow. The function itself: it is called for every frame.
     monotonic = staticmethod(time.monotonic)
 
@@ -19,7 +22,11 @@ class Clock:
 
     def iso(self) -> str:
         """Now, as the wire writes it: ``2026-02-06T14:30:52.123Z``."""
-        return self.iso_of(self.unix_ms())
+        # Telemetry comes in bursts, and each asks.
+        unix_ms = self.unix_ms()
+        if unix_ms != self._iso_ms:
+            self._iso_ms, self._iso = unix_ms, self.iso_of(unix_ms)
+        return self._iso
 
     @staticmethod
     def iso_of(unix_ms: int) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 # This many turns of the loop a second that bring some make a stream, looked at this often.
 STREAM_PER_S = 150
 LOOK_S = 0.1
-# A loop that has less than this share of its time to pause in looks twice as often: with that much
-# to do the caches are warm, and waiting would only make frames late.
-_LIGHT = 0.6
+# A loop that has less than this share of its time to pause in looks so much more often: with that
+# much to do each turn finds several all the same, and waiting would only make frames late.
+_LIGHT = 0.75
+MORE_OFTEN = 2.5
 # Shorter pauses cost more than they save.
 _LEAST_S = 0.0002
 
@@ -68,5 +69,5 @@ class Gathering:
     def _look(self, now: float, since_s: float) -> None:
         was, self._is_stream = self._is_stream, self._turns >= STREAM_PER_S * since_s
         is_light = not was or self._paused_s >= _LIGHT * since_s
-        self._every_s = self._interval_s if is_light else self._interval_s / 2
+        self._every_s = self._interval_s if is_light else self._interval_s / MORE_OFTEN
         self._looked_at, self._turns, self._paused_s = now, 0, 0.0

@@ -102,16 +102,12 @@ class Outgoing:
 
 def event(name: str, *args: Any, namespace: str = "/") -> Outgoing:
     """An event; ``bytes`` among the arguments go as attachments."""
-    attachments: list[bytes] = []
-    data = [name, *(_without_bytes(arg, attachments) for arg in args)]
-    return _with_attachments(Kind.EVENT, namespace, "", data, attachments)
+    return _with_attachments(Kind.EVENT, namespace, "", [name, *args])
 
 
 def acknowledgement(ack_id: int, args: list[Any], namespace: str = "/") -> Outgoing:
     """The answer to an event that asked for one."""
-    attachments: list[bytes] = []
-    data = [_without_bytes(arg, attachments) for arg in args]
-    return _with_attachments(Kind.ACK, namespace, str(ack_id), data, attachments)
+    return _with_attachments(Kind.ACK, namespace, str(ack_id), args)
 
 
 def plain(kind: Kind, data: Any = None, namespace: str = "/") -> Outgoing:
@@ -120,13 +116,14 @@ def plain(kind: Kind, data: Any = None, namespace: str = "/") -> Outgoing:
     return Outgoing(b"4%d%s%s" % (kind, _prefix(namespace), body))
 
 
-def _with_attachments(
-    kind: Kind, namespace: str, ack: str, data: list[Any], attachments: list[bytes]
-) -> Outgoing:
-    head = f"4{kind:d}"
-    if attachments:
+def _with_attachments(kind: Kind, namespace: str, ack: str, data: list[Any]) -> Outgoing:
+    head, attachments = f"4{kind:d}", list[bytes]()
+    try:
+        body = orjson.dumps(data)
+    except TypeError:  # bytes, mostly
+        body = orjson.dumps(_without_bytes(data, attachments))
         head = f"4{kind + 3:d}{len(attachments)}-"
-    text = head.encode() + _prefix(namespace) + ack.encode() + orjson.dumps(data)
+    text = head.encode() + _prefix(namespace) + ack.encode() + body
     return Outgoing(text, attachments=tuple(attachments))
 
 
