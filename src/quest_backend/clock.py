@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 class Clock:
     """The real clock."""
 
-    def __init__(self) -> None:
-        self._iso_ms, self._iso = -1, ""
+    # What ``iso`` said last, and of when.
+    _iso_ms, _iso = -1, ""
 
     # Seconds that only grow. The function itself: it is called for every frame.
     monotonic = staticmethod(time.monotonic)
