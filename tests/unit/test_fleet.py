@@ -1,6 +1,6 @@
 """Decisions about the fleet."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -178,6 +178,30 @@ def test_frames_are_paced_and_the_newest_goes_out(gaps: list[float]) -> None:
     # One that leaves a little late does not put off those that follow.
     assert all(b - a >= 0.033 - FramePacer.SLACK_S - 1e-9 for a, b in pairwise(sends))
     assert len(sends) <= 1 + (sends[-1] - sends[0] + FramePacer.SLACK_S) / 0.033
+
+
+def _taken(times: list[float]) -> list[float]:
+    pacer = FramePacer(throttle_s=0.016, interval_s=0.033)
+    return [now for now in times if pacer.offer(now)]
+
+
+def test_a_steady_stream_that_is_read_late_now_and_then_loses_nothing() -> None:
+    times = [100 + number / 55 + (0.007 if number % 3 == 2 else 0.0) for number in range(500)]
+    assert _taken(times) == times
+
+
+def test_two_frames_in_a_row_are_one_too_many_however_long_it_was_quiet() -> None:
+    assert _taken([100.0, 100.01, 200.0, 200.01]) == [100.0, 200.0]
+
+
+@given(st.lists(st.floats(0.0005, 0.05), min_size=2, max_size=300))
+def test_no_more_than_one_frame_in_16_ms_is_taken_on_average(gaps: list[float]) -> None:
+    taken = _taken([100 + at for at in accumulate(gaps)])
+    assert all(b - a >= 0.015 - 0.008 - 1e-9 for a, b in pairwise(taken))
+    for first in range(0, len(taken), 7):
+        for last in range(first, len(taken), 5):
+            # A millisecond is for the source's jitter, 8 are what a stream can be late at most.
+            assert last - first <= (taken[last] - taken[first] + 0.008 + 1e-9) / 0.015 + 1
 
 
 def test_rate_windows_open_with_the_first_message() -> None:
