@@ -13,9 +13,10 @@ from collections.abc import Callable
 # This many turns of the loop a second that bring some make a stream, looked at this often.
 STREAM_PER_S = 150
 LOOK_S = 0.1
-# A loop that has less than this share of its time to pause in looks so much more often: with that
-# much to do each turn finds several all the same, and waiting would only make frames late.
-_LIGHT = 0.75
+# A loop that works for more than the first share of its time looks so much more often: with that
+# much to do each turn finds several all the same. Beyond the second share it does not pause any
+# more: waiting would only make frames late.
+LIGHT, BUSY = 0.25, 0.45
 MORE_OFTEN = 2.5
 # Shorter pauses cost more than they save.
 _LEAST_S = 0.0002
@@ -26,7 +27,7 @@ class Gathering:
 
     __slots__ = (
         "_clock", "_every_s", "_has_other_work", "_interval_s", "_is_stream", "_looked_at",
-        "_pause", "_paused_s", "_turns", "armed",
+        "_pause", "_turns", "_work_clock", "_worked_s", "armed",
     )  # fmt: skip
 
     def __init__(
@@ -35,17 +36,22 @@ class Gathering:
         has_other_work: Callable[[], bool] = lambda: False,
         *,
         clock: Callable[[], float] = time.monotonic,
+        work_clock: Callable[[], float] = time.thread_time,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``clock`` gives monotonic seconds, ``pause`` stops the thread for as many."""
+        """``clock`` gives monotonic seconds, ``work_clock`` those that the thread has worked.
+
+        ``pause`` stops the thread for seconds.
+        """
         self._interval_s = self._every_s = interval_s
         self._has_other_work = has_other_work
         self._clock = clock
+        self._work_clock = work_clock
         self._pause = pause
         self._is_stream = False
         self._looked_at = 0.0
         self._turns = 0
-        self._paused_s = 0.0
+        self._worked_s = 0.0
         # Looked at for each of them: whether it is known that this turn of the loop brings some.
         self.armed = interval_s <= 0
 
@@ -60,14 +66,16 @@ class Gathering:
         self._turns += 1
         if now - self._looked_at >= LOOK_S:
             self._look(now, now - self._looked_at)
+        if not self._is_stream:
+            return
         left = self._every_s - now % self._every_s
-        if self._is_stream and left > _LEAST_S and not self._has_other_work():
+        if left > _LEAST_S and not self._has_other_work():
             # The whole loop, on purpose: what it would wake up for is what is gathered.
             self._pause(left)
-            self._paused_s += left
 
     def _look(self, now: float, since_s: float) -> None:
-        was, self._is_stream = self._is_stream, self._turns >= STREAM_PER_S * since_s
-        is_light = not was or self._paused_s >= _LIGHT * since_s
-        self._every_s = self._interval_s if is_light else self._interval_s / MORE_OFTEN
-        self._looked_at, self._turns, self._paused_s = now, 0, 0.0
+        worked_s = self._work_clock()
+        share = (worked_s - self._worked_s) / since_s
+        self._is_stream = self._turns >= STREAM_PER_S * since_s and share <= BUSY
+        self._every_s = self._interval_s if share <= LIGHT else self._interval_s / MORE_OFTEN
+        self._looked_at, self._turns, self._worked_s = now, 0, worked_s

@@ -6,7 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from quest_backend.realtime.gathering import LOOK_S, MORE_OFTEN, STREAM_PER_S, Gathering
+from quest_backend.realtime.gathering import (
+    BUSY,
+    LIGHT,
+    LOOK_S,
+    MORE_OFTEN,
+    STREAM_PER_S,
+    Gathering,
+)
 
 INTERVAL_S = 0.004
 
@@ -16,22 +23,30 @@ class Loop:
 
     def __init__(self, interval_s: float, has_other_work: Callable[[], bool]) -> None:
         self.now = 1000.0
+        # Of its time, how much it works; and how much that was so far.
+        self.share = LIGHT / 2
+        self.worked = 0.0
         self.pauses: list[float] = []
         self._soon: list[Callable[[], None]] = []
         self.gathering = Gathering(
-            interval_s, has_other_work, clock=lambda: self.now, pause=self._pause
-        )
+            interval_s, has_other_work,
+            clock=lambda: self.now, work_clock=lambda: self.worked, pause=self._pause,
+        )  # fmt: skip
 
     def call_soon(self, call: Callable[[], None]) -> None:
         self._soon.append(call)
 
     def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
         self.now += seconds
+        self.worked += self.share * seconds
 
     def turn(self, messages: int, after_s: float) -> None:
         """``messages`` come ``after_s`` later; then what they called for runs."""
-        self.now += after_s
+        self._pass(after_s)
         for _ in range(messages):
             if not self.gathering.armed:
                 self.gathering.arm(cast(asyncio.AbstractEventLoop, self))
@@ -63,18 +78,30 @@ def test_a_stream_is_read_at_multiples_of_the_interval() -> None:
     assert max(busy.pauses) <= INTERVAL_S
 
 
-def test_a_loop_with_much_to_do_looks_more_often() -> None:
+def test_a_loop_with_more_to_do_looks_more_often() -> None:
     busy = loop()
     busy.stream(1000, 2 * LOOK_S)
-    for _ in range(100):
-        busy.turn(20, 0.0025)
+    busy.share = (LIGHT + BUSY) / 2
+    busy.stream(1000, 2 * LOOK_S)
     busy.pauses.clear()
-    for _ in range(50):
-        busy.turn(20, 0.0025)
+    busy.stream(1000, 2 * LOOK_S)
     assert 0 < max(busy.pauses) <= INTERVAL_S / MORE_OFTEN
     # And goes back when there is less.
-    for _ in range(300):
-        busy.turn(3, 0.0002)
+    busy.share = LIGHT / 2
+    busy.stream(1000, 3 * LOOK_S)
+    assert max(busy.pauses) > INTERVAL_S / MORE_OFTEN
+
+
+def test_a_loop_with_much_to_do_does_not_pause() -> None:
+    busy = loop()
+    busy.stream(1000, 2 * LOOK_S)
+    busy.share = BUSY + 0.1
+    busy.stream(1000, 2 * LOOK_S)
+    busy.pauses.clear()
+    busy.stream(1000, 10 * LOOK_S)
+    assert busy.pauses == []
+    busy.share = LIGHT / 2
+    busy.stream(1000, 3 * LOOK_S)
     assert max(busy.pauses) > INTERVAL_S / MORE_OFTEN
 
 
