@@ -130,4 +130,4 @@ constraints: $(STAMP) ## pin what is installed now
 
 clean: ## remove what make has installed
 	rm -rf $(VENV) tests/js/node_modules console/node_modules src/quest_backend/web \
-	  benchmarks/peer-node/node_modules $(RELAY)/build .mypy_cache .ruff_cache .pytest_cache
+	  src/quest_backend/sockets/fast_reader.*.so benchmarks/peer-node/node_modules $(RELAY)/build .mypy_cache .ruff_cache .pytest_cache

@@ -10,7 +10,6 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _TIMEOUT_S = 900
-_READER = "src/quest_backend/sockets/fast_reader"
 
 
 class BuildHook(BuildHookInterface):

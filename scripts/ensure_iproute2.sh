@@ -4,12 +4,8 @@
 PATH=$PATH:/usr/sbin:/sbin
 command -v ip >/dev/null 2>&1 && exit 0
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-  echo "Installing Debian's iproute2 for the test of a cut network …"
-  said=$({ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends iproute2; } 2>&1) ||
-    printf '%s\n' "$said" | tail -n 5 >&2
-fi
+# In a namespace only root can do anything.
+[ "$(id -u)" = 0 ] && sh "$(dirname "$0")/apt_install.sh" "the test of a cut network" iproute2
 command -v ip >/dev/null 2>&1 ||
   echo "NO ip (iproute2) on this machine: the test of a cut network WILL BE SKIPPED" >&2
 exit 0

@@ -18,7 +18,7 @@ from quest_backend.sockets import packets
 from quest_backend.sockets.engine import EngineServer, mounted
 from quest_backend.sockets.session import Session
 from quest_backend.sockets.socketio import Client, SocketIo
-from quest_backend.sockets.websocket import PicowsProtocol
+from quest_backend.sockets.websocket import PROTOCOLS
 
 TIMES: dict[str, Any] = {
     "ping_interval_s": 0.3,
@@ -93,7 +93,7 @@ def main() -> None:
         app(),
         host="127.0.0.1",
         port=port,
-        ws=PicowsProtocol if chosen == "picows" else chosen,
+        ws=PROTOCOLS.get(chosen, chosen),
         ws_max_size=1_000_000,
         ws_per_message_deflate=False,
         ws_ping_interval=None,

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple, Self
 
 import uvicorn
 
-from quest_backend.sockets.websocket import PicowsProtocol, PlainPicowsProtocol
+from quest_backend.sockets import websocket
 
 # By the name in ``WEBSOCKET_PROTOCOL``, as ``quest-backend serve`` gives them to uvicorn.
 PROTOCOLS: dict[str, Any] = {
-    "picows": PicowsProtocol,
-    "picows-plain": PlainPicowsProtocol,
+    **websocket.PROTOCOLS,
     "websockets-sansio": "websockets-sansio",
     "wsproto": "wsproto",
 }

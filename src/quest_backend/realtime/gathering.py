@@ -26,8 +26,8 @@ class Gathering:
     """One event loop's. ``interval_s`` 0 turns it off; nothing pauses while ``has_other_work``."""
 
     __slots__ = (
-        "_clock", "_every_s", "_has_other_work", "_interval_s", "_is_stream", "_looked_at",
-        "_pause", "_turns", "_work_clock", "_worked_s", "armed",
+        "_clock", "_every_s", "_has_other_work", "_interval_s", "_looked_at", "_pause",
+        "_pauses", "_turns", "_work_clock", "_worked_s", "armed",
     )  # fmt: skip
 
     def __init__(
@@ -48,7 +48,7 @@ class Gathering:
         self._clock = clock
         self._work_clock = work_clock
         self._pause = pause
-        self._is_stream = False
+        self._pauses = False
         self._looked_at = 0.0
         self._turns = 0
         self._worked_s = 0.0
@@ -66,7 +66,7 @@ class Gathering:
         self._turns += 1
         if now - self._looked_at >= LOOK_S:
             self._look(now, now - self._looked_at)
-        if not self._is_stream:
+        if not self._pauses:
             return
         left = self._every_s - now % self._every_s
         if left > _LEAST_S and not self._has_other_work():
@@ -76,6 +76,6 @@ class Gathering:
     def _look(self, now: float, since_s: float) -> None:
         worked_s = self._work_clock()
         share = (worked_s - self._worked_s) / since_s
-        self._is_stream = self._turns >= STREAM_PER_S * since_s and share <= BUSY
+        self._pauses = self._turns >= STREAM_PER_S * since_s and share <= BUSY
         self._every_s = self._interval_s if share <= LIGHT else self._interval_s / MORE_OFTEN
         self._looked_at, self._turns, self._worked_s = now, 0, worked_s

@@ -44,8 +44,8 @@ _Refusal = tuple[int, int, str]
 class EngineServer:
     """Sessions over polling and WebSocket. Times are seconds.
 
-    ``origins`` may open sessions from browsers; ``["*"]`` for any. Sessions may ``received``
-    what ``passing`` makes of messages.
+    ``origins`` may open sessions from browsers; ``["*"]`` for any. What ``passing`` makes
+    of messages is received in their place.
     """
 
     def __init__(

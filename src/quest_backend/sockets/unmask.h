@@ -4,7 +4,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 /* As much as the widest vector registers take at once. */
 #define UNMASK_BLOCK 64

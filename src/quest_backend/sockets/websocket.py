@@ -310,7 +310,7 @@ def _ignore(_frames: Any) -> None:
 class PicowsProtocol(asyncio.Protocol):
     """One per upgrade request; after the handshake picows takes the transport over."""
 
-    reads_fast = FastReader is not None
+    fast_reader = FastReader
 
     def __init__(
         self,
@@ -481,8 +481,8 @@ class PicowsProtocol(asyncio.Protocol):
         )
         reader: WSProtocol | _FastReader = protocol
         # picows' own pings are for when nothing comes, so it has to see what does.
-        if FastReader is not None and self.reads_fast and not ping_s:
-            reader = FastReader(protocol, assembler, passing, config.ws_max_size)
+        if self.fast_reader is not None and not ping_s:
+            reader = self.fast_reader(protocol, assembler, passing, config.ws_max_size)
         self.transport.set_protocol(reader)
         if self._early:
             self._loop.call_soon(_feed, reader, bytes(self._early))
@@ -504,7 +504,7 @@ class PicowsProtocol(asyncio.Protocol):
 class PlainPicowsProtocol(PicowsProtocol):
     """Without ``FastReader``."""
 
-    reads_fast = False
+    fast_reader = None
 
 
 # By the names in settings; other names are uvicorn's own.

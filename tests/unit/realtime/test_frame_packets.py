@@ -4,15 +4,14 @@ Each packet of a hostile corpus is read as a frame, by ``PASSING`` and by the co
 by Python's own JSON decoder, which has to agree; ``FRAME_PACKETS=1000000`` for a long run.
 """
 
-import asyncio
 import base64
 import json
 import os
 import random
-from types import SimpleNamespace
 
 import orjson
 import pytest
+from fast_reading import Reading
 from hostile_frames import HAND_WRITTEN, HEAD, mutations, verdict
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +20,6 @@ from websocket_support import TEXT, masked
 from quest_backend.protocol import catalogue
 from quest_backend.protocol.limits import MAX_FRAME_BYTES
 from quest_backend.realtime.frame_packets import PASSING, Frame
-from quest_backend.sockets import websocket
-from quest_backend.sockets.fast_reader import FastReader
 from quest_backend.sockets.passing import Passed
 from quest_backend.sockets.websocket import header
 
@@ -60,25 +57,14 @@ def agrees(packet: bytes) -> bool:
 
 def read_fast(packet: bytes) -> object:
     """What the compiled reader delivers for a frame with this payload, in pieces."""
-    delivered: list[object] = []
-    assembler = SimpleNamespace(
-        transport=SimpleNamespace(is_close_frame_sent=False),
-        deliver=lambda message, _text: delivered.append(message),
-    )
-    reader = FastReader(Untouched(), assembler, PASSING, 4 * MAX_FRAME_BYTES)
+    reading = Reading(PASSING, 4 * MAX_FRAME_BYTES)
     data = masked(TEXT, packet, mask=_random.randbytes(4))
     cut = _random.randrange(len(data))
     for piece in (data[:cut], data[cut:]):
-        websocket._feed(reader, piece)
-    (message,) = delivered
+        reading.feed(piece)
+    assert not reading.picows.taken
+    ((message, _text),) = reading.delivered
     return message
-
-
-class Untouched(asyncio.BufferedProtocol):
-    """In the place of picows, for which nothing of this is."""
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        raise AssertionError
 
 
 _random = random.Random(5)

@@ -65,6 +65,16 @@ def loop(interval_s: float = INTERVAL_S, other_work: bool = False) -> Loop:
     return Loop(interval_s, lambda: other_work)
 
 
+def streaming(share: float) -> Loop:
+    """In a stream, and seen by the loop to work for ``share`` of its time from then on."""
+    busy = loop()
+    busy.stream(1000, 2 * LOOK_S)
+    busy.share = share
+    busy.stream(1000, 2 * LOOK_S)
+    busy.pauses.clear()
+    return busy
+
+
 def test_a_stream_is_read_at_multiples_of_the_interval() -> None:
     busy = loop()
     busy.stream(1000, 2 * LOOK_S)
@@ -78,31 +88,25 @@ def test_a_stream_is_read_at_multiples_of_the_interval() -> None:
     assert max(busy.pauses) <= INTERVAL_S
 
 
-def test_a_loop_with_more_to_do_looks_more_often() -> None:
-    busy = loop()
-    busy.stream(1000, 2 * LOOK_S)
-    busy.share = (LIGHT + BUSY) / 2
-    busy.stream(1000, 2 * LOOK_S)
-    busy.pauses.clear()
-    busy.stream(1000, 2 * LOOK_S)
-    assert 0 < max(busy.pauses) <= INTERVAL_S / MORE_OFTEN
-    # And goes back when there is less.
+def goes_back(busy: Loop) -> None:
+    """When there is less to do, it pauses as long as before."""
     busy.share = LIGHT / 2
     busy.stream(1000, 3 * LOOK_S)
     assert max(busy.pauses) > INTERVAL_S / MORE_OFTEN
+
+
+def test_a_loop_with_more_to_do_looks_more_often() -> None:
+    busy = streaming((LIGHT + BUSY) / 2)
+    busy.stream(1000, 2 * LOOK_S)
+    assert 0 < max(busy.pauses) <= INTERVAL_S / MORE_OFTEN
+    goes_back(busy)
 
 
 def test_a_loop_with_much_to_do_does_not_pause() -> None:
-    busy = loop()
-    busy.stream(1000, 2 * LOOK_S)
-    busy.share = BUSY + 0.1
-    busy.stream(1000, 2 * LOOK_S)
-    busy.pauses.clear()
+    busy = streaming(BUSY + 0.1)
     busy.stream(1000, 10 * LOOK_S)
     assert busy.pauses == []
-    busy.share = LIGHT / 2
-    busy.stream(1000, 3 * LOOK_S)
-    assert max(busy.pauses) > INTERVAL_S / MORE_OFTEN
+    goes_back(busy)
 
 
 def test_pausing_does_not_end_the_stream_that_it_is_for() -> None:

@@ -1,62 +1,17 @@
 """Streams in any pieces: what is delivered, what is passed on, and what picows gets."""
 
 import random
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from fast_reading import Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websocket_support import BINARY, CLOSE, CONTINUATION, PING, TEXT, masked
 
-from quest_backend.sockets import websocket
-from quest_backend.sockets.fast_reader import FastReader
 from quest_backend.sockets.passing import Passed, Passing
 
 PASSING = Passing(came=b'42["in","', goes=b'42["a longer one","', max_bytes=70_000)
 LIMIT = 100_000
-
-
-class Picows:
-    """In its place: takes what it is given, in steps of its own."""
-
-    def __init__(self) -> None:
-        self.taken = b""
-        self._room = bytearray(1009)
-
-    def get_buffer(self, _hint: int) -> memoryview:
-        return memoryview(self._room)
-
-    def buffer_updated(self, size: int) -> None:
-        self.taken += self._room[:size]
-
-
-class Connection:
-    """A reader and what came out of it."""
-
-    def __init__(self, passing: Passing | None = PASSING) -> None:
-        self.picows = Picows()
-        self.delivered: list[tuple[Any, bool]] = []
-        self.failed: list[int] = []
-        self.transport = SimpleNamespace(is_close_frame_sent=False)
-        self.fault: Exception | None = None
-        self.reader: Any = FastReader(self.picows, self, passing, LIMIT)  # type: ignore[arg-type]
-
-    def deliver(self, message: Any, text: bool) -> None:
-        self.delivered.append((message, text))
-        if self.fault is not None:
-            raise self.fault
-
-    def fail(self, code: int, _reason: str) -> None:
-        self.failed.append(code)
-        self.transport.is_close_frame_sent = True
-
-    def feed(self, data: bytes) -> None:
-        websocket._feed(self.reader, data)
-
-    @property
-    def messages(self) -> list[bytes]:
-        return [one.packet if isinstance(one, Passed) else one for one, _ in self.delivered]
 
 
 def passed(size: int, fill: bytes = b"A") -> bytes:
@@ -80,7 +35,7 @@ MESSAGES = [
 @given(st.integers(0, 2**64))
 def test_what_comes_in_any_pieces_is_delivered_in_order(seed: int) -> None:
     rng = random.Random(seed)
-    connection, others, expected, stream = Connection(), b"", [], b""
+    connection, others, expected, stream = Reading(PASSING, LIMIT), b"", [], b""
     for _ in range(rng.randrange(1, 12)):
         payload = rng.choice(MESSAGES)
         kind = rng.choice((TEXT, TEXT, BINARY, PING, CONTINUATION))
@@ -113,7 +68,7 @@ def test_what_comes_in_any_pieces_is_delivered_in_order(seed: int) -> None:
 @pytest.mark.parametrize("special", [b'"', b"\\", b"\0", b"\x1f", b"\x80", b"\xff"])
 def test_a_special_byte_is_seen_wherever_it_is(at: int, special: bytes) -> None:
     text = b"A" * at + special + b"A" * (199 - at)
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     connection.feed(masked(TEXT, PASSING.came + text + b'"]'))
     ((message, _),) = connection.delivered
     assert not message.is_plain
@@ -122,14 +77,14 @@ def test_a_special_byte_is_seen_wherever_it_is(at: int, special: bytes) -> None:
 
 @pytest.mark.parametrize("fill", [b" ", b"!", b"#", b"[", b"]", b"~", b"\x7f"])
 def test_its_neighbours_are_plain(fill: bytes) -> None:
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     connection.feed(masked(TEXT, passed(200, fill)))
     ((message, _),) = connection.delivered
     assert message.is_plain
 
 
 def test_a_message_after_one_that_was_not_plain_is() -> None:
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     for fill in (b"\\", b"A"):
         connection.feed(masked(TEXT, passed(10, fill)))
     assert [message.is_plain for message, _ in connection.delivered] == [False, True]
@@ -146,7 +101,7 @@ def test_a_message_after_one_that_was_not_plain_is() -> None:
     ids=["unmasked", "16 bits for 9", "64 bits for 300", "the highest bit"],
 )
 def test_what_picows_ends_the_connection_for_it_gets_with_all_that_follows(frame: bytes) -> None:
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     rest = frame + masked(TEXT, b"after it") + masked(PING)
     connection.feed(masked(TEXT, b"before it"))
     for piece in pieces(rest, random.Random(3)):
@@ -166,7 +121,7 @@ def test_what_picows_ends_the_connection_for_it_gets_with_all_that_follows(frame
     ids=["reserved bit", "opcode 3", "opcode 11", "too large"],
 )
 def test_what_breaks_other_rules_is_for_picows_too(frame: bytes) -> None:
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     connection.feed(frame)
     assert not connection.delivered
     assert connection.picows.taken == frame
@@ -175,7 +130,7 @@ def test_what_breaks_other_rules_is_for_picows_too(frame: bytes) -> None:
 def test_connections_share_a_buffer_and_nothing_in_it() -> None:
     """Each has its message in hand, its key and the beginning that it has seen so far."""
     rng = random.Random(8)
-    connections = [Connection() for _ in range(5)]
+    connections = [Reading(PASSING, LIMIT) for _ in range(5)]
     streams = [
         [passed(rng.randrange(1, 3000), bytes((65 + number,))) for _ in range(20)]
         for number in range(5)
@@ -192,7 +147,7 @@ def test_connections_share_a_buffer_and_nothing_in_it() -> None:
 
 
 def test_nothing_is_delivered_behind_a_close_frame() -> None:
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     connection.feed(masked(TEXT, b"before"))
     connection.transport.is_close_frame_sent = True
     connection.feed(masked(TEXT, b"behind") + masked(TEXT, passed(5)) + masked(CLOSE))
@@ -201,7 +156,7 @@ def test_nothing_is_delivered_behind_a_close_frame() -> None:
 
 
 def test_a_listener_that_raises_ends_its_connection(caplog: pytest.LogCaptureFixture) -> None:
-    connection = Connection()
+    connection = Reading(PASSING, LIMIT)
     connection.fault = ValueError("a bug")
     connection.feed(masked(TEXT, b"a") + masked(TEXT, b"b"))
     assert connection.failed == [1011]
@@ -210,7 +165,7 @@ def test_a_listener_that_raises_ends_its_connection(caplog: pytest.LogCaptureFix
 
 
 def test_without_passing_all_is_delivered_as_it_came() -> None:
-    connection = Connection(None)
+    connection = Reading(None, LIMIT)
     connection.feed(masked(TEXT, passed(5)))
     assert connection.delivered == [(passed(5), True)]
 
@@ -218,4 +173,4 @@ def test_without_passing_all_is_delivered_as_it_came() -> None:
 @pytest.mark.parametrize("came", [b"", b"x" * 65])
 def test_what_it_cannot_look_for_is_refused(came: bytes) -> None:
     with pytest.raises(ValueError, match="1 to 64 bytes"):
-        Connection(Passing(came=came, goes=b"", max_bytes=1))
+        Reading(Passing(came=came, goes=b"", max_bytes=1), LIMIT)
