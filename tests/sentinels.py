@@ -85,7 +85,7 @@ class Guard:
 
         def moved() -> bool:
             new = self.primary
-            return new is not old and _replicas_of(new) > 0
+            return new is not old and _followers_of(new) > 0
 
         wait_for(moved, self.story)
         return self.primary
@@ -100,8 +100,8 @@ class Guard:
         wait_for(taken, self.story)
 
     def settled(self) -> bool:
-        """One primary, with both others as its replicas."""
-        return _replicas_of(self.primary) == 2 and self.knows_all()
+        """One primary, whose changes both others have at once."""
+        return _followers_of(self.primary) == 2 and self.knows_all()
 
     def story(self) -> str:
         """The ends of all logs."""
@@ -130,11 +130,20 @@ def wait_for(what: Callable[[], bool], story: Callable[[], str], timeout_s: floa
         time.sleep(0.05)
 
 
-def _replicas_of(valkey: Guarded) -> int:
-    """How many a primary has; 0 for what is none."""
+def _followers_of(valkey: Guarded) -> int:
+    """How many replicas have what is written to it now; 0 for what is no primary.
+
+    Not the number that INFO says are connected: those that still wait for their first copy are
+    among them, and what is written before they have it is lost with the primary.
+
+    Raises:
+        redis.RedisError: It takes no changes yet.
+    """
     with valkey.client() as client:
-        state = client.info("replication")
-    return int(state["connected_slaves"]) if state["role"] == "master" else 0
+        if client.info("replication")["role"] != "master":
+            return 0
+        client.set("followed", "1")
+        return int(client.wait(2, 500))
 
 
 @contextmanager
@@ -160,7 +169,7 @@ def guard(folder: Path) -> Iterator[Guard]:
             each.start()
             stack.callback(each.kill)
         # A Sentinel that finds the replicas at once need not wait for its next look, 10 s later.
-        wait_for(lambda: _replicas_of(first) == 2, running.story)
+        wait_for(lambda: _followers_of(first) == 2, running.story)
         for each in sentinels:
             each.start()
             stack.callback(each.kill)
