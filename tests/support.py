@@ -26,6 +26,8 @@ JWT_SECRET = "test-secret-of-at-least-32-characters"
 ADMIN_KEY = "test-admin-key"
 TOKENS = Tokens(JWT_SECRET, ADMIN_KEY)
 _numbers = itertools.count(1)
+# Each that was started, for the story of a test that failed.
+STARTED: "list[Server]" = []
 
 
 def free_port() -> int:
@@ -67,6 +69,8 @@ class Server:
 
     def spawn(self) -> "subprocess.Popen[bytes]":
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self not in STARTED:
+            STARTED.append(self)
         base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -93,7 +97,13 @@ class Server:
                 break
             time.sleep(0.05)
         self.kill()  # one that comes late would slow down the tests that follow
-        raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+        raise AssertionError("the server did not start")
+
+    def story(self) -> str:
+        """Whether it runs, and the end of its log."""
+        code = self.process.poll() if self.process is not None else None
+        state = "runs" if code is None else f"ended with {code}"
+        return f"{state}\n{self.log.read_text()[-4000:]}"
 
     def kill(self) -> None:
         """As a power cut does."""

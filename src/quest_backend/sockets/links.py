@@ -219,7 +219,8 @@ class AsgiLink(_WebSocket):
             self._closing = True
             self._wake.set()
             with contextlib.suppress(Exception):  # the peer is gone; what it misses is moot
-                await asyncio.wait_for(writer, 1)
+                async with asyncio.timeout(1):
+                    await writer
             self.lost(code)
 
     async def _write_all(self, send: Callable[[Any], Awaitable[None]]) -> None:

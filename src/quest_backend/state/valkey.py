@@ -85,6 +85,8 @@ class Valkey:
         """
         now = asyncio.get_running_loop().time
         asked_at = now()
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task is not None else 0
         if self._failures >= _FAILURES and now() < self._pause_until:
             if inspect.iscoroutine(command):
                 command.close()
@@ -112,6 +114,10 @@ class Valkey:
             self._pause_until = now() + _PAUSE_S
             raise StoreUnavailable(f"the state store does not answer: {error}") from error
         self._failures = 0
+        if task is not None and task.cancelling() > cancelled:
+            # redis-py sends under ``asyncio.wait_for``, which on Python 3.11 can swallow a
+            # cancellation (bpo-42130): who was told to stop would go on.
+            raise asyncio.CancelledError
         return answer
 
     async def script(self, name: str, /, **arguments: Any) -> Any:
