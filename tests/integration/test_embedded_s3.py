@@ -213,6 +213,21 @@ async def test_ports_in_use_are_not_a_reason_not_to_start(tmp_path: Path) -> Non
         assert found is not None
 
 
+async def test_a_port_that_is_taken_at_the_last_moment_is_not_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(tmp_path):
+        names = json.loads((tmp_path / "s3" / "ports.json").read_text())
+    looks = iter([True] * len(names))  # the first look at each came too early
+    real = embedded._is_free
+    monkeypatch.setattr(embedded, "_is_free", lambda port: next(looks, False) or real(port))
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", names["filer"])
+    async with taken, started(tmp_path) as (_, store):
+        await put(store, b"kept")
+        now = json.loads((tmp_path / "s3" / "ports.json").read_text())
+        assert names["filer"] not in now.values()
+
+
 async def test_a_data_directory_has_one_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

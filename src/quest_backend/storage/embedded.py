@@ -7,6 +7,7 @@ the ports of its inner servers want tokens that only they can make (``security.t
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -16,9 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
+import structlog
 
 from quest_backend.storage.presign import Credentials
 from quest_backend.supervised import ChildError, SupervisedChild
+
+log = structlog.get_logger()
 
 REGION = "us-east-1"
 _HOST = "127.0.0.1"
@@ -26,6 +30,8 @@ _PROBE_S = 1.0
 _PORT_RANGE = range(20_000, 32_000)
 # What Go's collector aims at; the store caches nothing that it could not read again.
 _MEMORY_LIMIT_MIB = 512
+_TRIES = 3
+_TAKEN = re.compile(r"Port allocation failed|address already in use")
 _PORTS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -70,7 +76,16 @@ class EmbeddedS3(SupervisedChild):
             DataDirInUseError: another server works there.
             EmbeddedS3Error: it did not come up; with the end of its log.
         """
-        await self._begin()
+        for again in reversed(range(_TRIES)):
+            try:
+                await self._begin()
+            except EmbeddedS3Error as error:
+                # Somebody took a port after it was found free; the next time it is not.
+                if not _TAKEN.search(str(error)) or not again:
+                    raise
+                log.warning("embedded_s3_port_taken", reason=str(error))
+            else:
+                break
         return self.endpoint
 
     def _prepare(self) -> None:
