@@ -101,24 +101,27 @@ class Guard:
 
     def settled(self) -> bool:
         """One primary, whose changes both others have at once."""
-        return _followers_of(self.primary) == 2 and self.knows_all()
+        return _followers_of(self.primary) == 2 and self.agreed()
 
     def story(self) -> str:
         """The ends of all logs."""
         everyone = [*self.valkeys, *self.sentinels]
         return "\n".join(f"--- {each.config}\n{each.log()[-1500:]}" for each in everyone)
 
-    def knows_all(self) -> bool:
-        """Each Sentinel knows both replicas and both others."""
+    def agreed(self) -> bool:
+        """Each Sentinel knows both replicas and both others, and none takes the primary for down."""
+        primary = self.primary.port
         for each in self.sentinels:
             with each.client() as sentinel:
                 state = sentinel.sentinel_master(NAME)
             if state["num-slaves"] < 2 or state["num-other-sentinels"] < 2:
                 return False
+            if state["port"] != primary or state["flags"] != "master":
+                return False
         return True
 
 
-def wait_for(what: Callable[[], bool], story: Callable[[], str], timeout_s: float = 30) -> None:
+def wait_for(what: Callable[[], bool], story: Callable[[], str], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -158,8 +161,9 @@ def guard(folder: Path) -> Iterator[Guard]:
         text = each.config.read_text()
         text = text.replace("quest valkey-1 6379", f"quest 127.0.0.1 {first.port}")
         text = text.replace("auth-pass quest SECRET", f"auth-pass quest {PASSWORD}")
-        # Shorter, so that the tests are: nothing else is changed.
-        for setting, value in (("down-after-milliseconds", 1000), ("failover-timeout", 4000)):
+        # Shorter, so that the tests are: nothing else is changed. More than the second that a
+        # Sentinel may take to connect to a new primary, which it would take for down otherwise.
+        for setting, value in (("down-after-milliseconds", 2000), ("failover-timeout", 4000)):
             text, found = re.subn(rf"{setting} {NAME} \d+", f"{setting} {NAME} {value}", text)
             assert found == 1, setting
         each.config.write_text(text)
@@ -173,5 +177,5 @@ def guard(folder: Path) -> Iterator[Guard]:
         for each in sentinels:
             each.start()
             stack.callback(each.kill)
-        wait_for(running.knows_all, running.story)
+        wait_for(running.agreed, running.story)
         yield running
