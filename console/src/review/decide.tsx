@@ -1,11 +1,11 @@
 import { Button, Modal, Textarea } from "@mantine/core";
 import { IconThumbDown, IconThumbUp, IconUser } from "@tabler/icons-react";
-import { useCallback, useEffect, useState, type FormEvent, type KeyboardEvent as ReactKey } from "react";
+import { useState, type FormEvent, type KeyboardEvent as ReactKey } from "react";
 
 import { useName } from "../auth/credentials";
 import { NameDialog } from "../auth/name-dialog";
 import { call, problemOf, type Schemas } from "../http";
-import { isTyping } from "./keys";
+import { useCommands } from "./keys";
 import type { Recording } from "./list";
 import styles from "./review.module.css";
 
@@ -27,41 +27,31 @@ export function Decide({ sessionId, review, onDecided }: Props) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
 
-  const decide = useCallback(
-    async (decision: "accepted" | "rejected" | null, reason = ""): Promise<void> => {
-      setBusy(true);
-      try {
-        const path = `/api/qa-metrics/${encodeURIComponent(sessionId)}/review`;
-        const answer = await call<Schemas["ReviewBody"]>("PUT", path, { decision, reason });
-        onDecided(answer.review);
-        setProblem(null);
-        setAsking(false);
-      } catch (error) {
-        setProblem(problemOf(error));
-      }
-      setBusy(false);
-    },
-    [sessionId, onDecided],
-  );
-  const accept = useCallback((): void => {
+  const decide = async (decision: "accepted" | "rejected" | null, reason = ""): Promise<void> => {
+    setBusy(true);
+    try {
+      const path = `/api/qa-metrics/${encodeURIComponent(sessionId)}/review`;
+      const answer = await call<Schemas["ReviewBody"]>("PUT", path, { decision, reason });
+      onDecided(answer.review);
+      setProblem(null);
+      setAsking(false);
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+    setBusy(false);
+  };
+  const accept = (): void => {
     if (name === "") setWaiting("accept");
     else void decide("accepted");
-  }, [name, decide]);
-  const reject = useCallback((): void => {
+  };
+  const reject = (): void => {
     if (name === "") setWaiting("reject");
     else setAsking(true);
-  }, [name]);
-  useEffect(() => {
-    const keys = (event: KeyboardEvent): void => {
-      if (isTyping(event) || event.repeat || busy) return;
-      if (event.key === "a") accept();
-      else if (event.key === "r") reject();
-      else return;
-      event.preventDefault();
-    };
-    addEventListener("keydown", keys);
-    return () => removeEventListener("keydown", keys);
-  }, [accept, reject, busy]);
+  };
+  useCommands(({ key, repeat }) => {
+    if (repeat || busy) return null;
+    return key === "a" ? accept : key === "r" ? reject : null;
+  });
 
   return (
     <div className={styles.buttons}>

@@ -9,7 +9,7 @@ import { bytes, localTime } from "../ui/format";
 import { takeTitle, textOf } from "../ui/take";
 import { ReviewBadge, VerdictBadge } from "./badges";
 import { Decide } from "./decide";
-import { isTyping } from "./keys";
+import { useCommands } from "./keys";
 import type { Timeline } from "./lanes";
 import { neighbours, recordedAt, sentence, useList, type Files, type Recording } from "./list";
 import styles from "./review.module.css";
@@ -99,14 +99,10 @@ function Top({ sessionId }: { sessionId: string }) {
   const ids = useList((state) => state.ids);
   const { before, after } = neighbours(ids, sessionId);
   const [, navigate] = useLocation();
-  useEffect(() => {
-    const keys = (event: KeyboardEvent): void => {
-      const to = event.key === "[" ? before : event.key === "]" ? after : null;
-      if (to !== null && !isTyping(event)) navigate(`/review/${to}`);
-    };
-    addEventListener("keydown", keys);
-    return () => removeEventListener("keydown", keys);
-  }, [before, after, navigate]);
+  useCommands(({ key }) => {
+    const to = key === "[" ? before : key === "]" ? after : null;
+    return to === null ? null : () => navigate(`/review/${to}`);
+  });
   return (
     <nav className={styles.top} aria-label="Recordings">
       <Anchor component={Link} to="/review" className={styles.back ?? ""}>

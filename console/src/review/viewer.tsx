@@ -11,9 +11,9 @@ import {
   IconPlus,
   IconVideoOff,
 } from "@tabler/icons-react";
-import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { useMemo, useRef, useState, type ReactNode } from "react";
 
-import { isTyping } from "./keys";
+import { useCommands } from "./keys";
 import { Lanes, STEP, timeText, type Timeline } from "./lanes";
 import {
   FLAG_LABELS,
@@ -68,7 +68,7 @@ export function Viewer({ recording, video, timeline, onExpired }: Props) {
     zoomOut: () => setView(zoom(view, 1 / STEP, player.frame, frames)),
     all: () => setView(whole(frames)),
   };
-  useKeys(actions);
+  useCommands((event) => actionOf(event, actions));
 
   return (
     <>
@@ -217,22 +217,6 @@ type Actions = Record<
   "slower" | "faster" | "toggle" | "back" | "on" | "secondBack" | "secondOn" | "next" | "previous" | "zoomIn" | "zoomOut" | "all",
   () => void
 >;
-
-function useKeys(actions: Actions): void {
-  const now = useRef(actions);
-  now.current = actions;
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      const act = actionOf(event, now.current);
-      if (act === null) return;
-      event.preventDefault();
-      act();
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, []);
-}
 
 function actionOf(event: KeyboardEvent, actions: Actions): (() => void) | null {
   const { key, shiftKey, target } = event;
