@@ -100,7 +100,7 @@ class Server:
                 break
             time.sleep(0.05)
         self.kill()  # one that comes late would slow down the tests that follow
-        raise AssertionError("the server did not start")
+        raise AssertionError(f"the server did not start: {self.story()}")
 
     def story(self) -> str:
         """Whether it runs, and the end of its log."""
