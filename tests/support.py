@@ -18,7 +18,7 @@ import aiohttp
 import httpx
 import socketio
 
-from quest_backend.protocol.catalogue import OUTBOUND
+from quest_backend.protocol import catalogue
 from quest_backend.protocol.events import DeviceType, Inbound, Outbound
 from quest_backend.tokens import Tokens
 
@@ -178,7 +178,7 @@ class Client:
         return str(self.socket.get_sid())
 
     async def _on_event(self, name: str, *args: Any) -> None:
-        declared = OUTBOUND[name]
+        declared = catalogue.OUTBOUND[name]
         for arg, value in zip(declared.args, args, strict=False):
             arg.adapter.validate_python(value)
         self.events.append((name, args))
@@ -227,8 +227,6 @@ class Client:
 
     async def settled(self) -> None:
         """Everything sent so far has been handled: its answer would be here."""
-        from quest_backend.protocol import catalogue
-
         if self.kind is DeviceType.TABLET:
             await self.ask(catalogue.TABLET_GET_ACTIVE_SESSION, catalogue.ON_ACTIVE_SESSION)
         else:
@@ -247,8 +245,6 @@ class Client:
 @contextlib.asynccontextmanager
 async def headset(server: Server, device_id: str = "", **options: Any) -> AsyncIterator[Client]:
     """An identified headset."""
-    from quest_backend.protocol import catalogue
-
     async with Client(server, DeviceType.HEADSET, device_id, **options) as client:
         await client.ask(
             catalogue.HEADSET_IDENTIFY, catalogue.ON_HEADSET_CONNECTED, client.identity

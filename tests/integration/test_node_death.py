@@ -185,9 +185,11 @@ async def test_a_grace_does_not_end_with_an_outage(tmp_path: Path) -> None:
                     while active is None:
                         try:
                             active = await back.ask(
-                                catalogue.TABLET_GET_ACTIVE_SESSION, catalogue.ON_ACTIVE_SESSION
+                                catalogue.TABLET_GET_ACTIVE_SESSION,
+                                catalogue.ON_ACTIVE_SESSION,
+                                timeout_s=1,
                             )
-                        except TimeoutError:  # the store is not back yet
+                        except TimeoutError:  # refused: the store is not back yet
                             continue
                         assert active is not None, "its session was ended"
                 assert active["sessionId"] == created["sessionId"]
