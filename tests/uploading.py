@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from lab import until
 from support import Server
 
 from quest_backend.storage import embedded
@@ -31,15 +30,8 @@ async def stored(server: Server, key: str) -> bytes | None:
     url = Presigner(credentials, embedded.REGION).url(
         "GET", endpoint, f"/turing-robotics-datahub/{key}", {}, datetime.now(UTC), 60
     )
-
-    async def answered() -> list[httpx.Response]:
-        # For a moment after a restart SeaweedFS answers 500 for what it has: S3 is up before the
-        # volumes have said what is in them.
-        reply = await plain.get(url)
-        return [reply] if reply.status_code < 500 else []
-
     async with httpx.AsyncClient() as plain:
-        (reply,) = await until(answered)
+        reply = await plain.get(url)
     return None if reply.status_code == 404 else reply.content
 
 

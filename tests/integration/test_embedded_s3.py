@@ -9,16 +9,18 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
+from yarl import URL
 
 from quest_backend import supervised
 from quest_backend.storage import embedded
 from quest_backend.storage.embedded import EmbeddedS3, EmbeddedS3Error
-from quest_backend.storage.presign import Credentials
+from quest_backend.storage.presign import Credentials, Presigner
 from quest_backend.storage.s3 import BucketError, ObjectStore
 from quest_backend.supervised import DataDirInUseError
 
@@ -53,14 +55,10 @@ async def started(data_dir: Path) -> AsyncIterator[tuple[EmbeddedS3, ObjectStore
 
 async def put(store: ObjectStore, body: bytes) -> None:
     """One object of one part, as headsets send them."""
-    from datetime import UTC, datetime
-
     upload_id = await store.begin(_KEY, "video/mp4", {"quest-device": "Q"})
     sign = (await store.presigner()).part_url(
         store.endpoint, store.bucket, _KEY, upload_id, datetime.now(UTC), 60
     )
-    from yarl import URL
-
     async with (
         aiohttp.ClientSession() as http,
         http.put(URL(sign(1), encoded=True), data=body) as answer,
@@ -105,6 +103,18 @@ async def test_objects_and_credentials_survive_a_restart(tmp_path: Path) -> None
         found = await store.head(_KEY)
         assert found is not None
         assert (found.size, found.metadata["quest-device"]) == (4000, "Q")
+
+
+async def test_a_started_store_serves_what_it_has_at_once(tmp_path: Path) -> None:
+    async with started(tmp_path) as (_, store):
+        await put(store, b"kept")
+    for _ in range(4):
+        async with started(tmp_path) as (child, store), aiohttp.ClientSession() as http:
+            url = Presigner(child.credentials, embedded.REGION).url(
+                "GET", child.endpoint, f"/{store.bucket}/{_KEY}", {}, datetime.now(UTC), 60
+            )
+            async with http.get(URL(url, encoded=True)) as answer:
+                assert (answer.status, await answer.read()) == (200, b"kept")
 
 
 async def test_a_crashed_store_is_restarted_with_its_objects(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ _MEMORY_LIMIT_MIB = 512
 _TRIES = 3
 _TAKEN = re.compile(r"Port allocation failed|address already in use")
 _PORTS = ("master", "volume", "filer", "s3", "admin")
+# A count of its master that is there once the volumes have said what is in them.
+_VOLUMES_KNOWN = 'SeaweedFS_master_received_heartbeats{type="dataNode"}'
 
 
 class EmbeddedS3Error(ChildError):
@@ -121,9 +123,9 @@ class EmbeddedS3(SupervisedChild):
         return Credentials(**json.loads(path.read_text()))
 
     def _choose_ports(self) -> None:
-        """The same ports as last time when they are free: its consensus log names them."""
+        """The same ports as last time when they are free."""
         path = self._dir / "ports.json"
-        wanted = [*_PORTS, *(f"{name}.grpc" for name in _PORTS)]
+        wanted = [*_PORTS, *(f"{name}.grpc" for name in _PORTS), "metrics"]
         last = json.loads(path.read_text()) if path.exists() else {}
         if set(last) != set(wanted) or not all(_is_free(port) for port in last.values()):
             last = dict(zip(wanted, _free_ports(len(wanted)), strict=True))
@@ -140,6 +142,9 @@ class EmbeddedS3(SupervisedChild):
             # Its parts speak gRPC with each other; over HTTP its master signs tokens for anyone.
             "disableHttp": "true",
             "master.telemetry": "false",
+            # A log of elections for one voter. Resuming it, the master elects itself a moment after
+            # it answers, and the volumes, refused in that moment, come back only after 5 s.
+            "master.resumeState": "false",
             "admin.ui": "false",
             "webdav": "false",
             "volume.preStopSeconds": 0,
@@ -152,6 +157,7 @@ class EmbeddedS3(SupervisedChild):
             "s3.allowDeleteBucketNotEmpty": "false",
             **{f"{name}.port": self._ports[name] for name in _PORTS},
             **{f"{name}.port.grpc": self._ports[f"{name}.grpc"] for name in _PORTS},
+            "metricsPort": self._ports["metrics"],
         }
         flags = [f"-{name}={value}" for name, value in options.items()]
         weed = Path(sysconfig.get_path("scripts")) / "weed"
@@ -166,13 +172,19 @@ class EmbeddedS3(SupervisedChild):
         }
 
     async def _answers(self) -> bool:
+        """Whether it serves objects: S3 is healthy before the volumes have reported to the master.
+
+        Until then every read and write is a 500.
+        """
         timeout = aiohttp.ClientTimeout(total=_PROBE_S)
+        metrics = f"http://{_HOST}:{self._ports['metrics']}/metrics"
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as http,
-                http.get(f"{self.endpoint}/healthz") as answer,
-            ):
-                return answer.status == 200
+            async with aiohttp.ClientSession(timeout=timeout) as http:
+                async with http.get(f"{self.endpoint}/healthz") as answer:
+                    if answer.status != 200:
+                        return False
+                async with http.get(metrics) as answer:
+                    return _VOLUMES_KNOWN in await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
 
