@@ -86,9 +86,7 @@ class Changes:
         Raises:
             StoreUnavailable: Valkey is away; the next call goes on where this one would have.
         """
-        answer = await self._valkey.call(
-            self._valkey.client.xread(dict(self._read_to), count=_PER_READ, block=self._block_ms)
-        )
+        answer = await self._valkey.read_streams(self._read_to, _PER_READ, self._block_ms)
         messages: list[Message] = []
         for stream, entries in answer:
             # Streams keep far more than is read at once: only then can anything be gone.

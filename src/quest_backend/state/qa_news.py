@@ -53,10 +53,8 @@ class QaNews:
         away = False
         while True:
             try:
-                found = await self._valkey.call(
-                    self._valkey.client.xread(
-                        {keys.QA_NEWS: self._last}, count=_AT_ONCE, block=self._wait_ms
-                    )
+                found = await self._valkey.read_streams(
+                    {keys.QA_NEWS: self._last}, _AT_ONCE, self._wait_ms
                 )
                 away = False
             except StoreUnavailable as error:
