@@ -29,6 +29,7 @@ _ENDING = "local answer = script()\nannounce()\nreturn answer\n"
 # request of several calls then waits for one of them only, also when it can do without the first.
 _FAILURES = 2
 _PAUSE_S = 0.3
+_PAUSES = "the state store did not answer a moment ago"
 # What a Valkey says that waits for its replicas, has just been made one, or cannot write to its
 # disk; in a transaction after other words.
 _NOT_NOW = re.compile(
@@ -87,12 +88,10 @@ class Valkey:
         asked_at = now()
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
-        try:
-            self._check_pause()
-        except StoreUnavailable:
+        if self._pauses():
             if inspect.iscoroutine(command):
                 command.close()
-            raise
+            raise StoreUnavailable(_PAUSES)
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await command
@@ -141,14 +140,14 @@ class Valkey:
             StoreUnavailable: as ``call``.
         """
         # redis-py makes a second coroutine inside this one, which nobody could close unawaited.
-        self._check_pause()
+        if self._pauses():
+            raise StoreUnavailable(_PAUSES)
         streams: dict[Any, Any] = dict(read_to)  # the stubs' own keys and values, invariant
         return await self.call(self.client.xread(streams, count=count, block=block_ms))
 
-    def _check_pause(self) -> None:
+    def _pauses(self) -> bool:
         now = asyncio.get_running_loop().time()
-        if self._failures >= _FAILURES and now < self._pause_until:
-            raise StoreUnavailable("the state store did not answer a moment ago")
+        return self._failures >= _FAILURES and now < self._pause_until
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when Valkey is away."""

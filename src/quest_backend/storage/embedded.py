@@ -123,7 +123,7 @@ class EmbeddedS3(SupervisedChild):
         return Credentials(**json.loads(path.read_text()))
 
     def _choose_ports(self) -> None:
-        """The same ports as last time when they are free."""
+        """The same ports as last time when they are free: a worker beside the server knows them."""
         path = self._dir / "ports.json"
         wanted = [*_PORTS, *(f"{name}.grpc" for name in _PORTS), "metrics"]
         last = json.loads(path.read_text()) if path.exists() else {}
